@@ -1,0 +1,12 @@
+/* The subcommands: argv[0] is the command's own name; the return value is the exit code (0 done, 1 failed, 2 bad usage). */
+#ifndef WH_CMD_COMMANDS_H
+#define WH_CMD_COMMANDS_H
+
+#define WH_COMMANDS(X)                                                                                            \
+    X("version", version, "print the version and what this binary was built with")
+
+#define WH_COMMAND_DECLARE(name, function, help) int wh_cmd_##function(int argc, char **argv);
+WH_COMMANDS(WH_COMMAND_DECLARE)
+#undef WH_COMMAND_DECLARE
+
+#endif

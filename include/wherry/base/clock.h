@@ -1,0 +1,21 @@
+/* Time: one place to read clocks, and the service's formats (runner-protocol.md §0.1). */
+#ifndef WH_BASE_CLOCK_H
+#define WH_BASE_CLOCK_H
+
+#include "wherry/base/str.h"
+
+int64_t wh_now_ns(void);       /* wall clock, ns since 1970 */
+uint64_t wh_mono_ns(void);     /* monotonic ns */
+uint64_t wh_mono_ms(void);
+/* digits: 0, 3, 7 or 9 fraction digits. "2026-11-24T13:05:09.1234567Z". buf holds at least 40 bytes; returns buf. */
+char *wh_time_iso(int64_t ns, int digits, char *buf);
+/* ISO-8601 with Z, an offset or none (UTC), up to 9 fraction digits. */
+bool wh_time_parse_iso(const char *text, int64_t *ns);
+/* The Date header's format. */
+bool wh_time_parse_http(const char *text, int64_t *ns);
+/* "1.2s", "340ms", "2m03s". buf holds at least 32 bytes. */
+char *wh_duration_text(uint64_t ns, char *buf);
+/* A random number in [min, max], for jitter. */
+uint64_t wh_jitter(uint64_t min, uint64_t max);
+
+#endif
