@@ -1,0 +1,97 @@
+/* The service as seen by one running job: endpoint, job token, ids; lock and completion (runner-protocol.md
+ * §4.4, §4.5).
+ *
+ * A struct wh_github_job is made from an acquired job message and lives on the loop of its HTTP client;
+ * worker and agent each make their own of the same message. Everything here is asynchronous: callbacks come
+ * on the loop, never from within the call. */
+#ifndef WH_GITHUB_JOB_H
+#define WH_GITHUB_JOB_H
+
+#include "wherry/net/http.h"
+
+struct wh_github_job;
+
+/* Reads plan, jobId, endpoint SystemVssConnection and variables from the message (borrowed for the call).
+ * NULL with an error that names the missing field. The client must outlive it. */
+struct wh_github_job *wh_github_job_new(struct wh_http_client *http, const cJSON *message,
+                                        struct wh_error *err);
+/* Ends calls under way without their callbacks. Free results and feed of the job first. */
+void wh_github_job_free(struct wh_github_job *job);
+void wh_github_job_free_ptr(struct wh_github_job **job);
+#define wh_autogithubjob __attribute__((cleanup(wh_github_job_free_ptr))) struct wh_github_job
+
+/* Borrowed. Optional ones are NULL where the message lacks them. */
+const char *wh_github_job_id(const struct wh_github_job *job);
+const char *wh_github_job_plan_id(const struct wh_github_job *job);
+const char *wh_github_job_url(const struct wh_github_job *job); /* base of renewjob and completejob */
+const char *
+wh_github_job_results_url(const struct wh_github_job *job);          /* variable or endpoint data; optional */
+const char *wh_github_job_feed_url(const struct wh_github_job *job); /* optional */
+const struct wh_secret *wh_github_job_token(const struct wh_github_job *job);
+
+/* ---- what is reported ---- */
+enum wh_task_result { /* numbers are the service's (§0.1) */
+                      WH_TASK_NONE = -1,
+                      WH_TASK_SUCCEEDED,
+                      WH_TASK_SUCCEEDED_WITH_ISSUES,
+                      WH_TASK_FAILED,
+                      WH_TASK_CANCELED,
+                      WH_TASK_SKIPPED,
+                      WH_TASK_ABANDONED
+};
+const char *wh_task_result_text(enum wh_task_result result); /* "succeeded", ...; NULL for NONE */
+enum wh_task_result
+wh_task_result_parse(const char *text); /* any case, "cancelled" too; NONE for anything else */
+
+enum wh_step_status { WH_STEP_PENDING, WH_STEP_IN_PROGRESS, WH_STEP_COMPLETED };
+
+enum wh_annotation_level { WH_ANNOTATION_NOTICE, WH_ANNOTATION_WARNING, WH_ANNOTATION_FAILURE };
+#define WH_MAX_ANNOTATION_MESSAGE 4096 /* characters; longer ones are cut here */
+#define WH_MAX_ANNOTATIONS 10          /* a level and step; more are left out here */
+struct wh_annotation {                 /* texts masked already; NULL and 0 are left out on the wire */
+    enum wh_annotation_level level;
+    const char *message;
+    const char *title;
+    const char *path;
+    int64_t start_line, end_line, start_column, end_column;
+};
+struct wh_step_record {
+    const char *id;                       /* GUID; the same one in steps update, logs and feed */
+    int number;                           /* rises; gaps are fine */
+    const char *name;                     /* masked */
+    const char *action_name, *ref, *type; /* optional; type: "run", "node24", "composite", ... */
+    enum wh_step_status status;
+    enum wh_task_result conclusion;   /* NONE until completed */
+    int64_t started_ns, completed_ns; /* wall clock; 0: not yet */
+    const struct wh_annotation *annotations;
+    size_t nannotations;
+};
+
+/* ---- calls ---- */
+/* err is NULL on success and dies after the callback. */
+typedef void (*wh_github_done_fn)(void *data, struct wh_error *err);
+
+struct wh_github_output {
+    const char *name;
+    const char *value;
+};
+struct wh_github_completion {
+    enum wh_task_result conclusion;
+    const struct wh_github_output *outputs; /* non-empty, free of secrets */
+    size_t noutputs;
+    const struct wh_step_record *steps; /* finished ones in the order of completion */
+    size_t nsteps;
+    const struct wh_annotation *annotations; /* of the job */
+    size_t nannotations;
+    const char *environment_url; /* optional */
+};
+/* completejob with retries: 5 tries, 5 s apart, each of up to 3 quick ones for 502/503/504 and connections;
+ * 401 and 404 end it; 404/409 after a lost answer is success. The completion is read within the call. */
+void wh_github_job_complete(struct wh_github_job *job, const struct wh_github_completion *completion,
+                            wh_github_done_fn done, void *data);
+/* renewjob, one try. locked_until_ns is 0 where the answer has none. status is the HTTP status (0: no
+ * answer). */
+typedef void (*wh_github_renewed_fn)(void *data, int status, int64_t locked_until_ns, struct wh_error *err);
+void wh_github_job_renew(struct wh_github_job *job, wh_github_renewed_fn done, void *data);
+
+#endif
