@@ -1,0 +1,163 @@
+"""The broker: sessions, the long poll and acknowledgements (protocol §3)."""
+
+from __future__ import annotations
+
+import json
+
+from aiohttp import web
+
+from . import schema
+from .endpoint import Call, Refuse, Route, answer, broker_error
+from .model import Message, Runner, Session, guid
+
+ZERO = "00000000-0000-0000-0000-000000000000"
+POLL_QUERY = {"sessionId", "status", "runnerVersion", "os", "architecture", "disableUpdate"}
+ACK_QUERY = {"sessionId", "status", "runnerVersion", "os", "architecture"}
+
+_SESSION = schema.record(
+    {
+        "sessionId": schema.one_of(ZERO),
+        "ownerName": schema.text,
+        "agent": schema.record(
+            {
+                "id": schema.at_least(1),
+                "name": schema.text,
+                "version": schema.text,
+                "osDescription": schema.text,
+                "ephemeral": schema.nullable(schema.boolean),
+                "status": schema.one_of(0),
+                "provisioningState": schema.nullable(schema.string),
+            }
+        ),
+        "useFipsEncryption": schema.one_of(False),
+    }
+)
+_ACK = schema.record({"runnerRequestId": schema.text})
+
+
+async def create_session(call: Call) -> web.Response:
+    service, runner = call.service, call.runner()
+    body = call.json(_SESSION)
+    agent = body["agent"]
+    if agent["id"] != runner.id or agent["name"] != runner.name:
+        call.error("session", f"agent is {agent['id']} {agent['name']!r}, the token is of {runner.id} {runner.name!r}")
+    now = service.clock.stamp()
+    live = runner.session
+    if live is not None and now - live.last_seen < service.options.session_idle:
+        return answer(409, {"source": "actions-broker-listener", "errorKind": "", "statusCode": 409,
+                            "errorMessage": f"A session for this runner already exists ({live.owner})."})
+    runner.session = Session(guid(), runner.id, body["ownerName"], now)
+    runner.status = "Online"
+    service.notify()
+    return answer(201, {"sessionId": runner.session.id, "ownerName": body["ownerName"], "agent": agent})
+
+
+async def delete_session(call: Call) -> web.Response:
+    runner = call.runner()
+    query = call.query(set(), {"sessionId"})
+    if runner.session is None:
+        return broker_error(404, "RunnerSessionInvalid", "no session")
+    if query.get("sessionId", runner.session.id) != runner.session.id:
+        call.error("session", "the query names another session")
+    runner.session, runner.status = None, "Offline"
+    call.service.notify()
+    return web.Response(status=204)
+
+
+def _check_identity(call: Call, runner: Runner, query: dict[str, str]) -> Session:
+    """The session that the query names; the other parameters are held against what is known of the runner."""
+    for name, allowed in (("status", ("Online", "Busy")), ("os", ("Linux",)), ("architecture", ("X64", "ARM64", "ARM")),
+                          ("disableUpdate", ("true", "false"))):
+        if name in query and query[name] not in allowed:
+            call.error("query", f"{name} is {query[name]!r}, expected one of {', '.join(allowed)}")
+    session = runner.session
+    if session is None or query.get("sessionId") != session.id:
+        raise Refuse(broker_error(403, "RunnerSessionInvalid", "the session is unknown or expired"))
+    session.last_seen = call.service.clock.stamp()
+    return session
+
+
+def _gone(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
+
+
+def _take(call: Call, runner: Runner, status: str) -> Message | None:
+    """The next message for this poll: control messages first, then a job if the runner is free."""
+    if runner.queue:
+        message = runner.queue[0]
+        job = call.service.jobs.get(message.job or "")
+        if message.repeat and not (job and job.ended):
+            return message
+        runner.queue.popleft()
+        if not message.repeat:
+            return message
+        return _take(call, runner, status)
+    return call.service.assign(runner) if status == "Online" else None
+
+
+async def message(call: Call) -> web.Response:
+    service, runner = call.service, call.runner()
+    query = call.query(POLL_QUERY)
+    session = _check_identity(call, runner, query)
+    status = query.get("status", "")
+    running = service.running_job(runner)
+    if status == "Busy" and running is None and service.clock.stamp() - service.last_completion(runner) > 5:
+        call.error("poll", "status is Busy, but this runner has no job")
+    runner.status, runner.polls = status, runner.polls + 1
+    session.poll += 1
+    mine, ends = session.poll, service.clock.stamp() + service.options.hold
+    while True:
+        if session.poll != mine or runner.session is not session or _gone(call.request):
+            return web.Response(status=202)
+        found = _take(call, runner, status)
+        if found is not None:
+            runner.delivered[found.id] = found
+            if found.job and found.type == "RunnerJobRequest":
+                service.jobs[found.job].mark("delivered", service.clock.stamp())
+            body = {"messageId": found.id, "messageType": found.type, "body": found.body}
+            return answer(200, body if found.iv is None else {**body, "iv": found.iv})
+        left = ends - service.clock.stamp()
+        if left <= 0:
+            return web.Response(status=202)
+        session.last_seen = service.clock.stamp()
+        # The half second only notices clients that left; messages wake the poll at once.
+        await service.wait(min(left, 0.5))
+
+
+async def acknowledge(call: Call) -> web.Response:
+    service, runner = call.service, call.runner()
+    query = call.query(ACK_QUERY, {"disableUpdate"})
+    _check_identity(call, runner, query)
+    body = call.json(_ACK)
+    job = service.by_request(body["runnerRequestId"])
+    if job is None or job.runner != runner.id:
+        call.error("acknowledge", "no such request was delivered to this runner")
+        return broker_error(404, "AcknowledgeJobNotFound", "job not found")
+    call.record.job = job.id
+    if not job.acknowledge:
+        call.error("acknowledge", "should_acknowledge was false", job)
+    if "acknowledged" in job.times and not (call.fault or job.lost_answers):
+        call.error("acknowledge", "acknowledged twice", job)
+    job.mark("acknowledged", service.clock.stamp())
+    return answer(200, {})
+
+
+def job_request(service_url: str, message_id: int, request: str, acknowledge_it: bool, billing: str | None, job: str) -> Message:
+    """The small message that announces a job."""
+    body = {"id": guid(), "runner_request_id": request, "should_acknowledge": acknowledge_it, "run_service_url": service_url + "/_run/7/"}
+    if billing:
+        body["billing_owner_id"] = billing
+    return Message(message_id, "RunnerJobRequest", json.dumps(body), job)
+
+
+def routes() -> list[Route]:
+    listed: list[Route] = []
+    # The second prefix is where a BrokerMigration message may send a runner.
+    for prefix in ("/_broker", "/_broker2"):
+        listed += [
+            ("POST", prefix + "/session", "broker.session", create_session),
+            ("DELETE", prefix + "/session", "broker.session-delete", delete_session),
+            ("GET", prefix + "/message", "broker.message", message),
+            ("POST", prefix + "/acknowledge", "broker.acknowledge", acknowledge),
+        ]
+    return listed

@@ -1,0 +1,207 @@
+"""The service as a whole: its state, its hosts (paths of one loopback server) and its life."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from . import blobs, broker, control, feed, oauth, registration, resolve, rest, results, runservice
+from .clock import Clock
+from .endpoint import MAX_BODY, wrap
+from .faults import Faults
+from .model import LOCK_SECONDS, RENEW_LATE, Blob, Job, Message, Runner
+from .recorder import Recorder
+from .tokens import Tokens
+
+API_PREFIXES = ("api.", "broker.", "run.", "results.", "oauth.", "launch.")
+REST_WITHOUT_ACCEPT = ("blob.", "rest.", "feed.")
+
+
+@dataclass
+class Options:
+    """What a test may choose; most can be changed while the service runs (control API, ``options``)."""
+
+    hold: float = 50.0
+    session_idle: float = 120.0
+    token_seconds: float = 3000.0
+    job_token_seconds: float = 6 * 3600.0
+    lock_seconds: float = float(LOCK_SECONDS)
+    renew_late: float = RENEW_LATE
+    url_seconds: float = 3600.0
+    algorithm: str = "PS256"
+    register_scheme: str = "RemoteAuth"
+    blob_storage: str = "BLOB_STORAGE_TYPE_AZURE"
+    runner_version: str = "2.336.0"
+    pat: str = "ghp_doubledoubledouble"
+    repositories: str = ""
+    unknown_actions: list[str] = field(default_factory=list)
+    groups: list[dict[str, Any]] = field(
+        default_factory=lambda: [{"id": 1, "name": "Default", "default": True, "is_hosted": False},
+                                 {"id": 2, "name": "GitHub Actions", "default": False, "is_hosted": True},
+                                 {"id": 3, "name": "builders", "default": False, "is_hosted": False}]
+    )
+
+
+class Service:
+    def __init__(self, options: Options | None = None, public_url: str = "") -> None:
+        self.options = options or Options()
+        self.clock = Clock()
+        self.recorder = Recorder(self.clock)
+        self.faults = Faults(self.clock)
+        self.tokens = Tokens(self.clock, self.recorder)
+        self.runners: dict[int, Runner] = {}
+        self.jobs: dict[str, Job] = {}
+        self.blobs: dict[str, Blob] = {}
+        self.url = public_url
+        self.port = 0
+        self._waiters: set[asyncio.Event] = set()
+        self._numbers = {"runner": 4710, "message": 16}
+        self._completions: dict[int, float] = {}
+        self._runner: web.AppRunner | None = None
+        self._server: asyncio.base_events.Server | None = None
+        self._control: web.AppRunner | None = None
+        self._tls: ssl.SSLContext | None = None
+
+    # -- numbers and names -------------------------------------------------------------------------------------------
+    def _next(self, what: str) -> int:
+        self._numbers[what] += 1
+        return self._numbers[what]
+
+    def next_runner(self) -> int:
+        return self._next("runner")
+
+    def next_message(self) -> int:
+        return self._next("message")
+
+    def authorization_url(self, runner: Runner) -> str:
+        return f"{self.url}/_token/{runner.id}"
+
+    # -- waking ------------------------------------------------------------------------------------------------------
+    def notify(self) -> None:
+        """Something changed: every long poll and every waiting test looks again."""
+        for waiter in self._waiters:
+            waiter.set()
+
+    async def wait(self, seconds: float) -> None:
+        event = asyncio.Event()
+        self._waiters.add(event)
+        try:
+            await asyncio.wait_for(event.wait(), seconds)
+        except asyncio.TimeoutError:
+            pass
+        finally:
+            self._waiters.discard(event)
+
+    # -- runners and jobs --------------------------------------------------------------------------------------------
+    def drop_runner(self, ident: int) -> None:
+        self.runners.pop(ident, None)
+        self.notify()
+
+    def running_job(self, runner: Runner) -> Job | None:
+        return next((j for j in self.jobs.values() if j.runner == runner.id and not j.ended and j.state != "queued"), None)
+
+    def last_completion(self, runner: Runner) -> float:
+        return self._completions.get(runner.id, float("-inf"))
+
+    def by_request(self, request: str) -> Job | None:
+        return next((j for j in self.jobs.values() if j.request == request), None)
+
+    def assign(self, runner: Runner) -> Message | None:
+        """The announcement of the oldest queued job that this runner's labels and scope fit."""
+        labels = {label.lower() for label in runner.labels}
+        for job in self.jobs.values():
+            scope = f"{self.url}/{job.repo}".lower()
+            if job.state != "queued" or not {label.lower() for label in job.labels} <= labels:
+                continue
+            if scope != runner.scope.lower() and scope.rpartition("/")[0] != runner.scope.lower():
+                continue
+            job.state, job.runner = "assigned", runner.id
+            return broker.job_request(self.url, self.next_message(), job.request, job.acknowledge, job.billing, job.id)
+        return None
+
+    def job_ended(self, job: Job) -> None:
+        runner = self.runners.get(job.runner or 0)
+        if runner is not None:
+            self._completions[runner.id] = self.clock.stamp()
+            if runner.ephemeral:
+                self.drop_runner(runner.id)
+        self.notify()
+
+    def job_of(self, request: web.Request) -> str | None:
+        """The job that a request belongs to, by its token or its blob (for faults that name a job)."""
+        blob = self.blobs.get(request.match_info.get("id", ""))
+        if blob is not None:
+            return blob.job
+        value = request.headers.get("Authorization", "").partition(" ")[2]
+        return next((j.id for j in self.jobs.values() if j.token == value), None) if value else None
+
+    # -- HTTP --------------------------------------------------------------------------------------------------------
+    def application(self) -> web.Application:
+        app = web.Application(client_max_size=MAX_BODY)
+        for module in (registration, oauth, broker, runservice, results, blobs, resolve, rest):
+            for verb, path, name, handler in module.routes():
+                api = not name.startswith(REST_WITHOUT_ACCEPT)
+                app.router.add_route(verb, path, wrap(self, name, handler, api))
+        feed.add_route(self, app.router)
+        app.router.add_route("*", "/{rest:.*}", wrap(self, "unknown", _unknown, api=False))
+
+        async def stamp(_request: web.Request, response: web.StreamResponse) -> None:
+            response.headers["Date"] = self.clock.http_date()
+            response.headers["X-GitHub-Request-Id"] = f"D0:{len(self.recorder.requests)}"
+
+        app.on_response_prepare.append(stamp)
+        return app
+
+    async def start(self, port: int = 0, control_port: int = 0, tls: ssl.SSLContext | None = None) -> tuple[int, int]:
+        """Listen; returns the service's port and the control API's, which survives outages of the service."""
+        self._tls = tls
+        self._runner = web.AppRunner(self.application(), access_log=None, keepalive_timeout=120.0, shutdown_timeout=1.0)
+        await self._runner.setup()
+        await self._listen(port)
+        self.url = self.url or f"{'https' if tls else 'http'}://{'localhost' if tls else '127.0.0.1'}:{self.port}"
+        self._control = web.AppRunner(control.application(self), access_log=None)
+        await self._control.setup()
+        site = web.TCPSite(self._control, "127.0.0.1", control_port)
+        await site.start()
+        return self.port, self._control.addresses[0][1]
+
+    async def _listen(self, port: int) -> None:
+        assert self._runner is not None and self._runner.server is not None
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._runner.server, "127.0.0.1", port, ssl=self._tls, backlog=512, reuse_address=True)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def drop_connections(self) -> None:
+        assert self._runner is not None and self._runner.server is not None
+        for handler in list(self._runner.server.connections):
+            if handler.transport is not None:
+                handler.transport.abort()
+
+    async def outage(self, seconds: float) -> None:
+        """Gone: connections are reset and new ones refused for this time."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        self.drop_connections()
+        await asyncio.sleep(seconds)
+        await self._listen(self.port)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self.drop_connections()
+        for runner in (self._runner, self._control):
+            if runner is not None:
+                with contextlib.suppress(Exception):
+                    await runner.cleanup()
+
+
+async def _unknown(call: Any) -> web.Response:
+    call.error("path", f"{call.request.method} {call.request.path} is not part of the service")
+    return web.json_response({"message": "Not Found"}, status=404)
