@@ -160,7 +160,7 @@ class Service:
     async def start(self, port: int = 0, control_port: int = 0, tls: ssl.SSLContext | None = None) -> tuple[int, int]:
         """Listen; returns the service's port and the control API's, which survives outages of the service."""
         self._tls = tls
-        self._runner = web.AppRunner(self.application(), access_log=None, keepalive_timeout=120.0, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(self.application(), access_log=None, keepalive_timeout=120.0)
         await self._runner.setup()
         await self._listen(port)
         self.url = self.url or f"{'https' if tls else 'http'}://{'localhost' if tls else '127.0.0.1'}:{self.port}"
