@@ -7,6 +7,9 @@
 #ifndef WH_OCI_LAYER_H
 #define WH_OCI_LAYER_H
 
+#include <sys/stat.h>
+#include <sys/types.h>
+
 #include "wherry/base/digest.h"
 #include "wherry/oci/image.h"
 
