@@ -1,0 +1,40 @@
+/* User namespaces: who is who inside a build. A builder's namespace has ids 0..65535 from a range of sub-ids
+ * that no account has, and WH_USERNS_JOB_ID, which is the job's own user: so the builder, root in there,
+ * reads what the job can read and nothing of the machine's root. Only the launcher writes the maps. */
+#ifndef WH_PLATFORM_USERNS_H
+#define WH_PLATFORM_USERNS_H
+
+#include <sys/types.h>
+
+#include "wherry/base/err.h"
+
+#define WH_USERNS_SIZE 65536u   /* ids 0..65535 inside */
+#define WH_USERNS_JOB_ID 65536u /* the inside id of the job's user and group */
+#define WH_USERNS_ROOT_FIRST                                                                                 \
+    524288u /* the range that root takes when neither root nor wherry has one in /etc/subuid */
+#define WH_NO_ID ((uid_t)-1)
+
+struct wh_userns_map {
+    uid_t first_uid; /* outside id of inside uid 0 */
+    gid_t first_gid;
+    uid_t job_uid; /* outside id of WH_USERNS_JOB_ID; WH_NO_ID: not mapped */
+    gid_t job_gid;
+};
+
+/* Which range this process may use: for root the one of `wherry` or `root` in /etc/subuid and /etc/subgid,
+ * else WH_USERNS_ROOT_FIRST; for a user, their own line (the error says how to get one). job_uid 0 is never
+ * mapped (WH_NO_ID). An ordinary user's job is the user. */
+int wh_userns_map_choose(uid_t job_uid, gid_t job_gid, struct wh_userns_map *out, struct wh_error *err);
+
+/* Writes uid_map and gid_map of a process that is in a new user namespace without maps: directly as root,
+ * else by newuidmap and newgidmap (two short child processes, waited for). */
+int wh_userns_write_maps(pid_t pid, const struct wh_userns_map *map, struct wh_error *err);
+
+/* A copy of the mount that dirfd lies in, cut at dirfd, on which the files' owner N appears as the
+ * namespace's N: so a builder reads root's own 0600 files of one folder, and no others. userns is an open
+ * /proc/PID/ns/user. Needs CAP_SYS_ADMIN, Linux 5.12 and a file system that allows it; without these
+ * WH_E_UNSUPPORTED, and the caller goes on with dirfd itself. Returns a directory descriptor (close-on-exec),
+ * on which openat2() works as on dirfd. */
+int wh_idmap_clone(int dirfd, int userns, struct wh_error *err);
+
+#endif
