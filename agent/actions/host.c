@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "wherry/actions/action.h"
+#include "wherry/base/digest.h"
 #include "wherry/base/frame.h"
 #include "wherry/base/fs.h"
 
