@@ -20,8 +20,7 @@ struct wh_layer_info {
     const struct wh_digest *diffid;  /* NULL: not known yet (wh_layer_set_diffid later) */
     const struct wh_digest *chainid; /* set: the tree is right only on top of this chain's parents; NULL: it
                                         stands for its diffID alone */
-    int64_t size;                    /* bytes on disk; -1: the store counts when it needs to know */
-    int64_t files;                   /* entries below the root; -1 likewise */
+    int64_t size; /* bytes, for the quota until the store has counted by itself; -1: not known */
 };
 /* The tree becomes a layer; the id (> 0) or -1. The tree is freed in every case. Nothing may write to it any
  * more: umount what was mounted on it first. The layer is leased by the handle. */
