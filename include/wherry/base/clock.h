@@ -4,10 +4,11 @@
 
 #include "wherry/base/str.h"
 
-int64_t wh_now_ns(void);       /* wall clock, ns since 1970 */
-uint64_t wh_mono_ns(void);     /* monotonic ns */
+int64_t wh_now_ns(void);   /* wall clock, ns since 1970 */
+uint64_t wh_mono_ns(void); /* monotonic ns */
 uint64_t wh_mono_ms(void);
-/* digits: 0, 3, 7 or 9 fraction digits. "2026-11-24T13:05:09.1234567Z". buf holds at least 40 bytes; returns buf. */
+/* digits: 0, 3, 7 or 9 fraction digits. "2026-11-24T13:05:09.1234567Z". buf holds at least 40 bytes; returns
+ * buf. */
 char *wh_time_iso(int64_t ns, int digits, char *buf);
 /* ISO-8601 with Z, an offset or none (UTC), up to 9 fraction digits. */
 bool wh_time_parse_iso(const char *text, int64_t *ns);

@@ -1,4 +1,5 @@
-/* SHA-256 and the text forms of bytes. Digests are kept as 32 raw bytes and shown as "sha256:<hex>" (OCI's words). */
+/* SHA-256 and the text forms of bytes. Digests are kept as 32 raw bytes and shown as "sha256:<hex>" (OCI's
+ * words). */
 #ifndef WH_BASE_DIGEST_H
 #define WH_BASE_DIGEST_H
 
@@ -23,10 +24,10 @@ char *wh_digest_text(const struct wh_digest *d, char buf[WH_DIGEST_TEXT]); /* re
 int wh_digest_parse(const char *text, struct wh_digest *out, struct wh_error *err);
 bool wh_digest_eq(const struct wh_digest *a, const struct wh_digest *b);
 
-char *wh_hex(const void *data, size_t len);                          /* lower case; owned */
-bool wh_unhex(const char *text, void *out, size_t len);              /* exactly 2*len digits */
-char *wh_base64(const void *data, size_t len);                       /* standard, padded; owned */
-char *wh_base64url(const void *data, size_t len);                    /* without padding; owned */
+char *wh_hex(const void *data, size_t len);             /* lower case; owned */
+bool wh_unhex(const char *text, void *out, size_t len); /* exactly 2*len digits */
+char *wh_base64(const void *data, size_t len);          /* standard, padded; owned */
+char *wh_base64url(const void *data, size_t len);       /* without padding; owned */
 /* Standard or URL alphabet, padding optional, white space not allowed. Adds to out. */
 bool wh_unbase64(const char *text, size_t len, struct wh_str *out);
 

@@ -1,5 +1,6 @@
-/* Memory and ownership. Allocation never returns NULL: a process that is out of memory ends with a message (each job
- * and each build is a process of its own, and every size that comes from outside is bounded by a named limit first). */
+/* Memory and ownership. Allocation never returns NULL: a process that is out of memory ends with a message
+ * (each job and each build is a process of its own, and every size that comes from outside is bounded by a
+ * named limit first). */
 #ifndef WH_BASE_MEM_H
 #define WH_BASE_MEM_H
 
@@ -34,12 +35,12 @@ void wh_free_strv_ptr(char ***strv);
 #define wh_autostrv __attribute__((cleanup(wh_free_strv_ptr)))
 
 /* Hands an owned pointer on: returns it and leaves NULL behind. */
-#define wh_steal(ptr_to_ptr)                                                                                      \
-    ({                                                                                                            \
-        __auto_type wh_steal_from_ = (ptr_to_ptr);                                                                \
-        __auto_type wh_steal_value_ = *wh_steal_from_;                                                            \
-        *wh_steal_from_ = NULL;                                                                                   \
-        wh_steal_value_;                                                                                          \
+#define wh_steal(ptr_to_ptr)                                                                                 \
+    ({                                                                                                       \
+        __auto_type wh_steal_from_ = (ptr_to_ptr);                                                           \
+        __auto_type wh_steal_value_ = *wh_steal_from_;                                                       \
+        *wh_steal_from_ = NULL;                                                                              \
+        wh_steal_value_;                                                                                     \
     })
 /* The same for a descriptor: leaves -1 behind. */
 int wh_steal_fd(int *fd);

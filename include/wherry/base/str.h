@@ -29,7 +29,7 @@ struct wh_view {
     const char *data;
     size_t len;
 };
-struct wh_view wh_view_of(const char *text); /* NULL gives an empty view */
+struct wh_view wh_view_of(const char *text);   /* NULL gives an empty view */
 struct wh_view wh_view_trim(struct wh_view v); /* ASCII white space at both ends */
 bool wh_view_eq(struct wh_view v, const char *text);
 char *wh_view_dup(struct wh_view v);
@@ -47,10 +47,10 @@ static inline bool wh_reader_end(const struct wh_reader *r)
 {
     return r->pos >= r->len;
 }
-int wh_reader_peek(const struct wh_reader *r);                 /* the next byte or -1 */
+int wh_reader_peek(const struct wh_reader *r);                  /* the next byte or -1 */
 int wh_reader_peek_at(const struct wh_reader *r, size_t ahead); /* the byte `ahead` further or -1 */
-int wh_reader_next(struct wh_reader *r);                       /* takes it; -1 at the end */
-bool wh_reader_take(struct wh_reader *r, char c);              /* takes it if it is c */
+int wh_reader_next(struct wh_reader *r);                        /* takes it; -1 at the end */
+bool wh_reader_take(struct wh_reader *r, char c);               /* takes it if it is c */
 bool wh_reader_take_text(struct wh_reader *r, const char *text);
 /* The next n bytes; false (and nothing taken) if fewer are left. */
 bool wh_reader_bytes(struct wh_reader *r, size_t n, struct wh_view *out);
@@ -73,7 +73,8 @@ bool wh_parse_i64(const char *text, int64_t min, int64_t max, int64_t *out);
 bool wh_parse_size(const char *text, uint64_t *out);
 /* "12.3 MB" (powers of 1000, as the field's tools print). */
 char *wh_format_size(uint64_t bytes);
-/* Nearest of the NULL-terminated names within an edit distance of a third of its length; NULL if none is near. */
+/* Nearest of the NULL-terminated names within an edit distance of a third of its length; NULL if none is
+ * near. */
 const char *wh_did_you_mean(const char *text, const char *const *names);
 /* Bytes that are not UTF-8 become U+FFFD. */
 void wh_str_add_utf8(struct wh_str *s, const char *data, size_t len);
@@ -81,8 +82,8 @@ bool wh_utf8_valid(const char *data, size_t len);
 
 /* ---- NULL-terminated vectors of owned strings ---- */
 size_t wh_strv_len(char *const *strv);
-void wh_strv_add(char ***strv, const char *text);       /* copies; *strv may be NULL */
-void wh_strv_take(char ***strv, char *text);            /* owns text */
+void wh_strv_add(char ***strv, const char *text); /* copies; *strv may be NULL */
+void wh_strv_take(char ***strv, char *text);      /* owns text */
 char **wh_strv_dup(char *const *strv);
 void wh_strv_free(char **strv);
 bool wh_strv_has(char *const *strv, const char *text);
@@ -91,6 +92,7 @@ char **wh_strv_split(const char *text, char sep); /* keeps empty fields */
 
 /* ---- environments: vectors of "NAME=value" ---- */
 const char *wh_env_get(char *const *env, const char *name); /* NULL if unset */
-void wh_env_set(char ***env, const char *name, const char *value); /* in place of an older value; NULL value removes */
+void wh_env_set(char ***env, const char *name,
+                const char *value); /* in place of an older value; NULL value removes */
 
 #endif

@@ -1,0 +1,66 @@
+#include "wherry/base/log.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "wherry/base/clock.h"
+
+static enum wh_log_level max_level = WH_LOG_INFO;
+static char prefix[128];
+static bool journal;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static const char *const names[] = {"error", "warning", "info", "debug"};
+
+static void read_environment(void)
+{
+    const char *wanted = getenv("WHERRY_LOG");
+    for (size_t i = 0; wanted && i < WH_COUNT(names); i++)
+        if (strcmp(wanted, names[i]) == 0)
+            max_level = (enum wh_log_level)i;
+    journal = getenv("JOURNAL_STREAM") != NULL && !isatty(STDERR_FILENO);
+}
+
+void wh_log_set_level(enum wh_log_level level)
+{
+    pthread_once(&once, read_environment);
+    max_level = level;
+}
+
+void wh_log_set_prefix(const char *text)
+{
+    snprintf(prefix, sizeof(prefix), "%s", text ? text : "");
+}
+
+bool wh_log_enabled(enum wh_log_level level)
+{
+    pthread_once(&once, read_environment);
+    return level <= max_level;
+}
+
+void wh_log(enum wh_log_level level, const char *fmt, ...)
+{
+    if (!wh_log_enabled(level))
+        return;
+    static const int priorities[] = {3, 4, 6, 7};
+    va_list args;
+    va_start(args, fmt);
+    wh_autofree char *text = wh_vprintf(fmt, args);
+    va_end(args);
+    char stamp[40];
+    /* One write a line: lines of several processes don't mix. */
+    wh_autofree char *line = NULL;
+    if (journal)
+        line = wh_printf("<%d>%s%s\n", priorities[level], prefix, text);
+    else
+        line = wh_printf("%s %-7s %s%s\n", wh_time_iso(wh_now_ns(), 3, stamp), names[level], prefix, text);
+    ssize_t written = write(STDERR_FILENO, line, strlen(line));
+    (void)written; /* nowhere left to tell */
+}
+
+bool wh_color_ok(int fd)
+{
+    const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+    return isatty(fd) && (!no_color || *no_color == '\0') && term && strcmp(term, "dumb") != 0;
+}
