@@ -3,6 +3,7 @@
 #define WH_CMD_COMMANDS_H
 
 #define WH_COMMANDS(X)                                                                                            \
+    X("cache", cache, "look after the store of layers: du, list, verify, prune")                                  \
     X("version", version, "print the version and what this binary was built with")
 
 #define WH_COMMAND_DECLARE(name, function, help) int wh_cmd_##function(int argc, char **argv);
