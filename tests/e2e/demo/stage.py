@@ -1,0 +1,132 @@
+"""The demo's parts: folders, base image, registry, git server, service and agent, started in this order."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Callable
+
+from tests.service.process import ServiceProcess
+
+from ..support import agent, debian
+from ..support.gitserver import GitServer
+from ..support.registry import Registry
+from ..support.repository import Repository, git
+
+REPOSITORY = "demo/wherry"
+TOKEN = "ghs_demo0demo0demo0demo0"
+# The source line that the third run changes.
+CHANGED_FILE, CHANGED_FROM, CHANGED_TO = "agent/cmd/version.c", '"wherry %s\\n"', '"wherry %s, with one line changed\\n"'
+# The same tree gives the same commit.
+_DATE = {"GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z"}
+
+Say = Callable[[str], None]
+
+
+class StepFailed(Exception):
+    """A step of the demo failed; ``log`` is where to read on."""
+
+    def __init__(self, text: str, log: Path | None = None) -> None:
+        super().__init__(text + (f"\n  log: {log}" if log else ""))
+
+
+def folder() -> Path:
+    """Where the demo keeps its things: a folder that the unprivileged job user can reach."""
+    named = os.environ.get("WHERRY_DEMO")
+    return Path(named) if named else Path(f"/var/tmp/wherry-demo-{os.getuid()}")
+
+
+@dataclass
+class Stage:
+    place: Path
+    registry: Registry
+    git: GitServer
+    repo: Repository
+    service: ServiceProcess
+    wherry: agent.Wherry
+    base: str
+
+    def stop(self) -> None:
+        self.wherry.stop()
+        self.service.stop()
+        self.git.stop()
+        self.registry.stop()
+
+
+def _clear(place: Path) -> None:
+    """Everything of an earlier call but the base image."""
+    place.mkdir(parents=True, exist_ok=True)
+    place.chmod(0o755)
+    for entry in place.iterdir():
+        if entry.name == "cache":
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink()
+        if entry.exists():
+            raise StepFailed(f"cannot remove {entry} of an earlier call")
+
+
+def _source(place: Path) -> Repository:
+    """A repository with the project's own tree (its last commit), a branch, a tag and a pull request."""
+    repo = Repository.create(place / "git", REPOSITORY, place / "source")
+    archive = subprocess.run(["git", "-C", str(agent.ROOT), "-c", f"safe.directory={agent.ROOT}", "archive", "HEAD"], check=True,
+                             stdout=subprocess.PIPE).stdout
+    with tarfile.open(fileobj=BytesIO(archive)) as tar:
+        tar.extractall(repo.work)
+    git(repo.work, "add", "-A")
+    git(repo.work, "commit", "-q", "-m", "The tree to build", **_DATE)
+    for ref in ("refs/heads/main", "refs/heads/feature/x", "refs/tags/v0", "refs/pull/1/head", "refs/pull/1/merge"):
+        repo.publish(ref)
+    return repo
+
+
+def change_a_line(repo: Repository) -> str:
+    """Commit the one-line change; the new commit."""
+    path = repo.work / CHANGED_FILE
+    text = path.read_text()
+    if text.count(CHANGED_FROM) != 1:
+        raise StepFailed(f"{CHANGED_FILE} does not hold the line that the demo changes: {CHANGED_FROM}")
+    path.write_text(text.replace(CHANGED_FROM, CHANGED_TO))
+    return repo.commit("Change one source line")
+
+
+def build_packages() -> list[str]:
+    listed = subprocess.run([agent.ROOT / "toolchain/setup", "--build", "--list"], check=True, stdout=subprocess.PIPE, text=True)
+    return listed.stdout.split()
+
+
+def start(place: Path, say: Say) -> Stage:
+    _clear(place)
+    say("base image (mmdebstrap, made once)")
+    try:
+        layout = debian.layout(build_packages(), place / "mmdebstrap.log", place / "cache")
+    except RuntimeError as error:
+        raise StepFailed(f"making the base image: {error}") from None
+    say("registry (docker-registry, with a password for pushes)")
+    registry = Registry(place / "registry")
+    base = registry.push_layout(layout, "base/debian-build:latest")
+    registry.uploads()
+    say("git server (smart HTTP, with a token)")
+    server = GitServer(place / "git")
+    server.allow(TOKEN)
+    server.private.add(REPOSITORY)
+    repo = _source(place)
+    say("service (tests/service, strict)")
+    service = ServiceProcess(place / "service.log")
+    say("wherry register, wherry run")
+    wherry = agent.Wherry(place)
+    stage = Stage(place, registry, server, repo, service, wherry, base)
+    try:
+        wherry.register(service.client, scope=REPOSITORY, name="demo")
+        wherry.start(client=service.client)
+    except AssertionError as error:
+        stage.stop()
+        raise StepFailed(f"{error}", wherry.log) from None
+    return stage
