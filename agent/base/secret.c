@@ -12,7 +12,9 @@ struct wh_secret {
 
 struct wh_secret *wh_secret_new(const char *text, size_t len)
 {
-    struct wh_secret *s = sodium_malloc(sizeof(*s) + len + 1);
+    /* sodium_malloc puts the end of the memory at the end of a page: a multiple of the alignment keeps it. */
+    size_t size = (sizeof(struct wh_secret) + len + 1 + 15) & ~(size_t)15;
+    struct wh_secret *s = sodium_malloc(size);
     if (!s) {
         /* sodium_malloc locks memory: RLIMIT_MEMLOCK is the usual cause, and there is no safe way to go on.
          */
