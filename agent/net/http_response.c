@@ -4,6 +4,7 @@
 #include "wherry/base/clock.h"
 #include "wherry/net/backoff.h"
 
+#define WH_MAX_ERROR_TEXT 1200   /* bytes of a message in a JSON body in an error's sentence */
 #define WH_MAX_ERROR_EXCERPT 300 /* bytes of a body that is not JSON in an error's sentence */
 
 void wh_http_answer_reset(struct wh_http *r)
@@ -148,7 +149,7 @@ static char *body_message(const struct wh_http *r)
         for (size_t i = 0; i < WH_COUNT(names); i++) {
             const char *text = wh_json_string(places[p], names[i]);
             if (text && *text)
-                return wh_strndup(text, 4 * (size_t)WH_MAX_ERROR_EXCERPT);
+                return wh_strndup(text, strnlen(text, WH_MAX_ERROR_TEXT));
         }
     const char *type = wh_http_response_header(r, "Content-Type");
     if (json || (type && wh_starts_with_ci(type, "text/html")))
