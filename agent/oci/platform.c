@@ -22,7 +22,9 @@ static const struct alias aliases[] = {
 
 static void set(char *field, size_t size, const char *text)
 {
-    snprintf(field, size, "%s", text);
+    size_t n = strnlen(text, size - 1);
+    memcpy(field, text, n);
+    field[n] = '\0';
 }
 
 void wh_platform_normalise(struct wh_platform *p)
