@@ -17,8 +17,9 @@ static int remove_folder(int parent, const char *name, dev_t device, unsigned de
         return errno == ENOENT ? 0 : wh_fail_errno(err, "look at %s", name);
     if (st.st_dev != device)
         return wh_fail(err, WH_E_BUSY, "%s is a mount point of another file system", name);
-    if ((st.st_mode & 0700) != 0700)
-        fchmodat(parent, name, (st.st_mode & 07777) | 0700, 0); /* a failure shows in the open below */
+    /* A failure shows in the open below. */
+    int opened = (st.st_mode & 0700) == 0700 ? 0 : fchmodat(parent, name, (st.st_mode & 07777) | 0700, 0);
+    (void)opened;
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? 0 : wh_fail_errno(err, "open folder %s", name);
