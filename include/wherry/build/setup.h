@@ -8,8 +8,9 @@
 #include "wherry/base/err.h"
 
 #define WH_BUILDER_CHANNEL_FD 3 /* the build channel */
-#define WH_BUILDER_LAUNCH_FD 4  /* the launcher: one frame, then silence; end of file means that it is gone  \
-                                 */
+#define WH_BUILDER_LAUNCH_FD                                                                                 \
+    4 /* the launcher: one frame, then silence; end of file means that it is gone                            \
+       */
 
 struct wh_builder_env {
     int channel;          /* owned */
@@ -22,12 +23,10 @@ struct wh_builder_env {
     int cgroup_v1_memory; /* owned; -1 */
 };
 
-/* Blocks until the launcher has written the maps. Call it first in the process, while it has one thread. Also
- * calls wh_container_init(), lazily: a build without RUN doesn't pay for it (see wh_builder_container_ready).
- */
+/* Blocks until the launcher has written the maps. Call it first in the process, while it has one thread.
+ * wh_container_run() may be called after it: what that needs (runtime, seccomp profile) is made ready by the
+ * first RUN. */
 int wh_builder_setup(struct wh_builder_env *out, struct wh_error *err);
-/* Before the first RUN; thread-safe, does its work once and then repeats its answer. */
-int wh_builder_container_ready(struct wh_error *err);
 
 /* In agent/build/: the solver's half. Returns the process' exit code. */
 int wh_builder_main(struct wh_builder_env *env);

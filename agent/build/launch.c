@@ -1,0 +1,270 @@
+/* Starting `wherry builder`: namespaces, ids, cgroups, and the frame that tells it what it is for. */
+#include "wherry/build/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "launch_internal.h"
+#include "wherry/base/frame.h"
+#include "wherry/base/fs.h"
+#include "wherry/base/log.h"
+#include "wherry/build/setup.h"
+#include "wherry/platform/cgroup.h"
+#include "wherry/platform/clone.h"
+
+#define READY_TIMEOUT_MS 10000
+#define NAMESPACES ((uint64_t)(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS))
+
+struct wh_build_process {
+    pid_t pid; /* 0: reaped */
+    int pidfd;
+    int launch; /* our end; its closing tells the builder that we are gone */
+    struct wh_build_cgroup cgroup;
+    uv_poll_t poll;
+    wh_build_exit_fn on_exit;
+    void *arg;
+};
+
+/* What the builder inherits of our environment: no secret is passed by it, and nothing of the user's. */
+static const char *const kept_env[] = {
+    "http_proxy",     "HTTP_PROXY",   "https_proxy",   "HTTPS_PROXY",  "no_proxy",      "NO_PROXY",
+    "all_proxy",      "ALL_PROXY",    "WHERRY_LOG",    "TZ",           "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "JOURNAL_STREAM", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS",
+};
+
+static char **builder_env(void)
+{
+    char **env = NULL;
+    wh_env_set(&env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    wh_env_set(&env, "LANG", "C.UTF-8");
+    for (size_t i = 0; i < WH_COUNT(kept_env); i++) {
+        const char *value = getenv(kept_env[i]);
+        if (value)
+            wh_env_set(&env, kept_env[i], value);
+    }
+    return env;
+}
+
+/* ---- the child, between clone3 and exec: plain system calls only ---- */
+
+static _Noreturn void child(int self, int channel, int launch, char *const *argv, char *const *env)
+{
+    static const char failed[] = "wherry: the builder could not be started\n";
+    int null = open("/dev/null", O_RDWR);
+    sigset_t none;
+    (void)sigemptyset(&none);
+    if (wh_child_keep_caps() == 0 && null >= 0 && dup2(null, 0) == 0 && dup2(2, 1) == 1 &&
+        sigprocmask(SIG_SETMASK, &none, NULL) == 0) {
+        /* The program is the last one: exec by descriptor, since /proc may be another namespace's. */
+        const int fds[] = {channel, launch, self};
+        if (wh_child_place_fds(fds, WH_COUNT(fds), WH_BUILDER_CHANNEL_FD) == 0) {
+            int program = WH_BUILDER_CHANNEL_FD + 2;
+            (void)fcntl(program, F_SETFD, FD_CLOEXEC);
+            (void)execveat(program, "", argv, env, AT_EMPTY_PATH);
+        }
+    }
+    (void)!write(2, failed, sizeof failed - 1);
+    _exit(127);
+}
+
+static int start(struct wh_build_process *p, int channel, int launch, struct wh_error *err)
+{
+    wh_autoclose int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (self < 0)
+        return wh_fail_errno(err, "open this program");
+    wh_autostrv char **env = builder_env();
+    char name[] = "wherry";
+    char command[] = "builder";
+    char *argv[] = {name, command, NULL};
+    int in_cgroup = p->cgroup.v2_leaf;
+    pid_t pid = wh_clone3(NAMESPACES, in_cgroup, &p->pidfd);
+    if (pid == 0)
+        child(self, channel, launch, argv, env);
+    if (pid < 0)
+        return wh_fail_errno(err, "start the builder in namespaces of its own (user, mount, pid, ipc, uts)%s",
+                             errno == ENOSPC || errno == EPERM ? "; is user.max_user_namespaces or "
+                                                                 "kernel.unprivileged_userns_clone 0?"
+                                                               : "");
+    p->pid = pid;
+    return 0;
+}
+
+/* ---- the launcher's half of the hand-shake ---- */
+
+/* An ordinary user's maps are written by newuidmap, which takes only a process whose /proc entry is the
+ * user's: the builder says when it is. */
+static int wait_ready(int launch, struct wh_error *err)
+{
+    struct pollfd pfd = {.fd = launch, .events = POLLIN};
+    char byte;
+    int ready;
+    do
+        ready = poll(&pfd, 1, READY_TIMEOUT_MS);
+    while (ready < 0 && errno == EINTR);
+    if (ready <= 0)
+        return wh_fail(err, WH_E_TIMEOUT, "the builder did not come up within %d s", READY_TIMEOUT_MS / 1000);
+    if (recv(launch, &byte, 1, 0) != 1)
+        return wh_fail(err, WH_E_FAILED, "the builder ended while it started");
+    return 0;
+}
+
+static void add_fd(cJSON *names, int *fds, size_t *n, const char *name, int fd)
+{
+    if (fd < 0)
+        return;
+    cJSON_AddItemToArray(names, cJSON_CreateString(name));
+    fds[(*n)++] = fd;
+}
+
+static int send_launch(const struct wh_build_process *p, const struct wh_build_launch_options *options,
+                       int state, struct wh_error *err)
+{
+    wh_autojson *frame = cJSON_CreateObject();
+    wh_json_add_string(frame, "type", WH_LAUNCH_TYPE);
+    wh_json_add_string(frame, "state", state >= 0 ? WH_BUILD_STATE_POINT : options->state);
+    if (options->scope)
+        cJSON_AddItemToObject(frame, "scope", cJSON_Duplicate(options->scope, true));
+    if (options->options)
+        cJSON_AddItemToObject(frame, "options", cJSON_Duplicate(options->options, true));
+    int fds[3];
+    size_t n = 0;
+    cJSON *names = cJSON_AddArrayToObject(frame, "fds");
+    add_fd(names, fds, &n, WH_LAUNCH_FD_CGROUP_V2, p->cgroup.v2);
+    add_fd(names, fds, &n, WH_LAUNCH_FD_CGROUP_MEMORY, p->cgroup.v1_memory);
+    add_fd(names, fds, &n, WH_LAUNCH_FD_STATE, state);
+    return wh_frame_send(p->launch, frame, fds, n, err);
+}
+
+static int hand_over(const struct wh_build_process *p, const struct wh_build_launch_options *options,
+                     const struct wh_userns_map *map, int state, struct wh_error *err)
+{
+    if (geteuid() != 0 && wait_ready(p->launch, err) < 0)
+        return -1;
+    if (wh_build_cgroup_enter(&p->cgroup, p->pid, false, err) < 0 ||
+        wh_userns_write_maps(p->pid, map, err) < 0)
+        return -1;
+    return send_launch(p, options, state, err);
+}
+
+/* ---- its end ---- */
+
+static void free_process(struct wh_build_process *p)
+{
+    if (p->pid > 0) {
+        (void)kill(p->pid, SIGKILL); /* not reaped yet, so the number is still its */
+        while (waitpid(p->pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+    }
+    if (p->pidfd >= 0)
+        (void)close(p->pidfd);
+    if (p->launch >= 0)
+        (void)close(p->launch);
+    wh_build_cgroup_destroy(&p->cgroup);
+    free(p);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free_process(handle->data);
+}
+
+/* Its pid namespace ended with it, so every process of the build is gone by now. */
+static void on_pidfd(uv_poll_t *handle, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct wh_build_process *p = handle->data;
+    int ended = 0;
+    pid_t pid = waitpid(p->pid, &ended, WNOHANG);
+    if (pid == 0)
+        return;
+    p->pid = 0;
+    (void)uv_poll_stop(handle);
+    bool exited = pid > 0 && WIFEXITED(ended);
+    p->on_exit(p, exited ? WEXITSTATUS(ended) : -1, pid > 0 && WIFSIGNALED(ended) ? WTERMSIG(ended) : 0,
+               p->arg);
+    uv_close((uv_handle_t *)handle, on_closed);
+}
+
+/* ---- public ---- */
+
+static int launch(struct wh_build_process *p, const struct wh_build_launch_options *options, int channel,
+                  struct wh_error *err)
+{
+    struct wh_userns_map map;
+    wh_autoclose int state = -1;
+    if (wh_userns_map_choose(options->job_uid, options->job_gid, &map, err) < 0 ||
+        wh_build_state_prepare(options->state, &map, &state, err) < 0)
+        return -1;
+    const struct wh_build_cgroup_limits limits = {options->pids_max, options->memory_max};
+    if (wh_build_cgroup_create(&limits, map.first_uid, map.first_gid, &p->cgroup, err) < 0)
+        return -1;
+    int pair[2];
+    if (wh_frame_pair(pair, err) < 0)
+        return -1;
+    p->launch = pair[0];
+    int started = start(p, channel, pair[1], err);
+    (void)close(pair[1]);
+    return started < 0 ? -1 : hand_over(p, options, &map, state, err);
+}
+
+struct wh_build_process *wh_build_launch(uv_loop_t *loop, const struct wh_build_launch_options *options,
+                                         int channel_fd, wh_build_exit_fn on_exit, void *arg,
+                                         struct wh_error *err)
+{
+    wh_autoclose int channel = channel_fd;
+    struct wh_build_process *p = wh_calloc(1, sizeof *p);
+    p->pidfd = p->launch = -1;
+    p->cgroup = (struct wh_build_cgroup)WH_BUILD_CGROUP_NONE;
+    p->on_exit = on_exit;
+    p->arg = arg;
+    p->poll.data = p;
+    if (launch(p, options, channel, err) < 0) {
+        free_process(p);
+        (void)wh_wrap(err, "start the builder");
+        return NULL;
+    }
+    int failed = uv_poll_init(loop, &p->poll, p->pidfd);
+    if (failed == 0)
+        failed = uv_poll_start(&p->poll, UV_READABLE, on_pidfd);
+    if (failed != 0) {
+        (void)wh_fail(err, WH_E_FAILED, "watch the builder: %s", uv_strerror(failed));
+        free_process(p);
+        return NULL;
+    }
+    return p;
+}
+
+pid_t wh_build_process_pid(const struct wh_build_process *p)
+{
+    return p->pid;
+}
+
+int wh_build_share_dir(const struct wh_build_process *p, int dirfd, struct wh_error *err)
+{
+    if (geteuid() == 0) {
+        char path[64];
+        (void)snprintf(path, sizeof path, "/proc/%d/ns/user", (int)p->pid);
+        wh_autoclose int userns = open(path, O_RDONLY | O_CLOEXEC);
+        wh_autoerror why = {0};
+        int clone = userns < 0 ? wh_fail_errno(&why, "open %s", path) : wh_idmap_clone(dirfd, userns, &why);
+        if (clone >= 0)
+            return clone;
+        wh_log_debug("builder: %s; it reads the folder by what others may read", wh_error_text(&why));
+    }
+    int copy = fcntl(dirfd, F_DUPFD_CLOEXEC, 3);
+    return copy < 0 ? wh_fail_errno(err, "duplicate the folder") : copy;
+}
+
+void wh_build_kill(struct wh_build_process *p)
+{
+    if (p->pid > 0)
+        (void)kill(p->pid, SIGKILL);
+}

@@ -1,0 +1,406 @@
+/* The runtime's life: started detached, so that it is gone as soon as the container runs; then the
+ * container's first process is our own child, whose exit is the RUN's. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "internal.h"
+#include "wherry/base/clock.h"
+#include "wherry/base/fs.h"
+#include "wherry/base/json.h"
+#include "wherry/base/log.h"
+#include "wherry/platform/cgroup.h"
+#include "wherry/platform/clone.h"
+#include "wherry/platform/process.h"
+
+#define OUTPUT_BUFFER 65536
+#define MAX_RUNTIME_LOG ((size_t)256 << 10)
+#define START_CANCEL_MS                                                                                      \
+    10000             /* how long a start may go on after a cancel before the runtime itself is killed */
+#define DRAIN_MS 1000 /* how long output may be open after the last process is gone */
+
+struct running {
+    const struct wh_bundle *bundle;
+    int out[2];    /* reading ends of stream 1 and 2; -1 at end of file */
+    pid_t runtime; /* 0: reaped */
+    int runtime_fd;
+    pid_t init; /* the container's first process; 0: not known, or reaped */
+    int init_fd;
+    int init_status;
+    bool failed; /* the runtime could not start it */
+    bool canceled;
+    uint64_t cancel_deadline;
+    int leaf; /* cgroup v2 */
+    char leaf_name[32];
+    int64_t oom_before;
+    uint64_t began;
+    uint64_t start_ns;
+};
+
+/* ---- start ---- */
+
+static char **runtime_argv(const struct wh_bundle *b)
+{
+    char **argv = NULL;
+    const char *slash = strrchr(b->box, '/');
+    wh_strv_add(&argv, b->container->runtime);
+    wh_strv_take(&argv, wh_printf("--root=%s/state", b->box));
+    wh_strv_take(&argv, wh_printf("--log=%s/log", b->box));
+    wh_strv_add(&argv, "--log-format=json");
+    if (b->container->is_crun)
+        wh_strv_add(&argv, "--cgroup-manager=disabled");
+    wh_strv_add(&argv, "run");
+    wh_strv_add(&argv, "--detach");
+    wh_strv_add(&argv, "--no-new-keyring");
+    wh_strv_take(&argv, wh_printf("--bundle=%s", b->box));
+    wh_strv_take(&argv, wh_printf("--pid-file=%s/pid", b->box));
+    wh_strv_add(&argv, slash ? slash + 1 : b->box);
+    return argv;
+}
+
+static _Noreturn void exec_runtime(const char *path, char *const *argv, char *const *env, int out, int errors)
+{
+    static const char failed[] = "the container runtime could not be started\n";
+    const int ends[] = {out, errors};
+    sigset_t none;
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    int null = open("/dev/null", O_RDONLY);
+    if (null >= 0 && dup2(null, 0) == 0 && wh_child_place_fds(ends, 2, 3) == 0 && dup2(3, 1) == 1 &&
+        dup2(4, 2) == 2) {
+        (void)close(3);
+        (void)close(4);
+        (void)execve(path, argv, env);
+    }
+    (void)!write(2, failed, sizeof failed - 1);
+    _exit(127);
+}
+
+/* Straight into the RUN's own group, where there is one. */
+static int spawn_in_leaf(struct running *r, char *const *argv, char *const *env, int out, int errors,
+                         struct wh_error *err)
+{
+    r->runtime = wh_clone3(0, r->leaf, &r->runtime_fd);
+    if (r->runtime == 0)
+        exec_runtime(argv[0], argv, env, out, errors);
+    if (r->runtime < 0) {
+        r->runtime = 0;
+        return wh_fail_errno(err, "start %s", argv[0]);
+    }
+    return 0;
+}
+
+static int spawn_plain(struct running *r, char *const *argv, char *const *env, int out, int errors,
+                       struct wh_error *err)
+{
+    struct wh_process_options options = WH_PROCESS_OPTIONS;
+    struct wh_process process;
+    options.path = argv[0];
+    options.argv = argv;
+    options.env = env;
+    options.stdout_fd = out;
+    options.stderr_fd = errors;
+    if (wh_process_spawn(&options, &process, err) < 0)
+        return -1;
+    r->runtime = process.pid;
+    r->runtime_fd = process.pidfd;
+    return 0;
+}
+
+static int make_leaf(struct running *r, struct wh_error *err)
+{
+    static atomic_uint counter;
+    int v2 = r->bundle->container->cgroup_v2;
+    if (v2 < 0)
+        return 0;
+    (void)snprintf(r->leaf_name, sizeof r->leaf_name, "run-%u", atomic_fetch_add(&counter, 1));
+    r->leaf = wh_cgroup_leaf_create(v2, r->leaf_name, err);
+    return r->leaf < 0 ? -1 : 0;
+}
+
+static int start(struct running *r, struct wh_error *err)
+{
+    wh_autostrv char **argv = runtime_argv(r->bundle);
+    char *env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+    int out[2];
+    int errors[2];
+    r->oom_before = wh_cgroup_oom_kills(-1, r->bundle->container->cgroup_v1_memory);
+    if (make_leaf(r, err) < 0 || wh_pipe(out, true, err) < 0)
+        return -1;
+    r->out[0] = out[0];
+    if (wh_pipe(errors, true, err) < 0) {
+        (void)close(out[1]);
+        return -1;
+    }
+    r->out[1] = errors[0];
+    int result = r->leaf >= 0 ? spawn_in_leaf(r, argv, env, out[1], errors[1], err)
+                              : spawn_plain(r, argv, env, out[1], errors[1], err);
+    (void)close(out[1]);
+    (void)close(errors[1]);
+    return result;
+}
+
+/* ---- while it runs ---- */
+
+/* Hands on what is there; closes the pipe at its end. */
+static void take_output(struct running *r, int stream)
+{
+    const struct wh_run_spec *spec = r->bundle->spec;
+    static _Thread_local char buffer[OUTPUT_BUFFER];
+    ssize_t len;
+    do
+        len = read(r->out[stream], buffer, sizeof buffer);
+    while (len < 0 && errno == EINTR);
+    if (len > 0) {
+        if (spec->on_output)
+            spec->on_output(spec->arg, stream + 1, buffer, (size_t)len);
+    } else if (len == 0 || errno != EAGAIN) {
+        (void)close(wh_steal_fd(&r->out[stream]));
+    }
+}
+
+static bool output_open(const struct running *r)
+{
+    return r->out[0] >= 0 || r->out[1] >= 0;
+}
+
+static int read_pid(const struct running *r, struct wh_error *err)
+{
+    wh_autofree char *path = wh_path_join(r->bundle->box, "pid");
+    wh_autostr text = {0};
+    uint64_t pid;
+    if (wh_read_file(AT_FDCWD, path, 32, &text, err) < 0)
+        return -1;
+    while (text.len > 0 && text.data[text.len - 1] == '\n')
+        wh_str_truncate(&text, text.len - 1);
+    if (!wh_parse_u64(wh_str_text(&text), INT32_MAX, &pid) || pid < 2)
+        return wh_fail(err, WH_E_FAILED, "the container runtime wrote no process number");
+    return (int)pid;
+}
+
+static void kill_init(const struct running *r)
+{
+    if (r->init_fd >= 0)
+        (void)syscall(SYS_pidfd_send_signal, r->init_fd, SIGKILL, NULL, 0);
+}
+
+/* The runtime is done: either the container runs now, or it never will. */
+static int runtime_ended(struct running *r, struct wh_error *err)
+{
+    int status = 0;
+    if (waitpid(r->runtime, &status, WNOHANG) <= 0)
+        return 0;
+    r->runtime = 0;
+    (void)close(wh_steal_fd(&r->runtime_fd));
+    r->start_ns = wh_mono_ns() - r->began;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        r->failed = true;
+        return 0;
+    }
+    int pid = read_pid(r, err);
+    if (pid < 0)
+        return -1;
+    r->init = pid;
+    r->init_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (r->init_fd < 0)
+        return wh_fail_errno(err, "watch the container's process");
+    if (r->canceled)
+        kill_init(r);
+    return 0;
+}
+
+static void init_ended(struct running *r)
+{
+    if (waitpid(r->init, &r->init_status, WNOHANG) != r->init)
+        return;
+    r->init = 0;
+    (void)close(wh_steal_fd(&r->init_fd));
+}
+
+static void cancel(struct running *r)
+{
+    r->canceled = true;
+    r->cancel_deadline = wh_mono_ms() + START_CANCEL_MS;
+    kill_init(r);
+}
+
+/* A start that hangs although it was canceled. Its half-made container dies with the group, or with the
+ * builder. */
+static void kill_start(struct running *r)
+{
+    (void)kill(r->runtime, SIGKILL);
+    if (r->leaf >= 0)
+        (void)wh_cgroup_kill(r->leaf, NULL);
+}
+
+enum { AT_OUT, AT_ERRORS, AT_RUNTIME, AT_INIT, AT_CANCEL, AT_COUNT };
+
+static int wait_ms(const struct running *r, uint64_t drain_deadline)
+{
+    uint64_t now = wh_mono_ms();
+    if (drain_deadline > 0)
+        return drain_deadline > now ? (int)(drain_deadline - now) : 0;
+    if (r->canceled && r->runtime > 0)
+        return r->cancel_deadline > now ? (int)(r->cancel_deadline - now) : 100;
+    return -1;
+}
+
+static int turn(struct running *r, uint64_t drain_deadline, struct wh_error *err)
+{
+    struct pollfd fds[AT_COUNT] = {
+        [AT_OUT] = {.fd = r->out[0], .events = POLLIN},
+        [AT_ERRORS] = {.fd = r->out[1], .events = POLLIN},
+        [AT_RUNTIME] = {.fd = r->runtime_fd, .events = POLLIN},
+        [AT_INIT] = {.fd = r->init_fd, .events = POLLIN},
+        [AT_CANCEL] = {.fd = r->canceled ? -1 : r->bundle->spec->cancel_fd, .events = POLLIN},
+    };
+    int n = poll(fds, AT_COUNT, wait_ms(r, drain_deadline));
+    if (n < 0 && errno != EINTR)
+        return wh_fail_errno(err, "wait for the container");
+    if (n <= 0) {
+        if (r->canceled && r->runtime > 0 && wh_mono_ms() >= r->cancel_deadline)
+            kill_start(r);
+        return 0;
+    }
+    if (fds[AT_CANCEL].revents != 0)
+        cancel(r);
+    for (int stream = 0; stream < 2; stream++)
+        if (fds[stream].revents != 0)
+            take_output(r, stream);
+    if (fds[AT_RUNTIME].revents != 0 && runtime_ended(r, err) < 0)
+        return -1;
+    if (fds[AT_INIT].revents != 0)
+        init_ended(r);
+    return 0;
+}
+
+static int follow(struct running *r, struct wh_error *err)
+{
+    while (r->runtime > 0 || r->init > 0)
+        if (turn(r, 0, err) < 0)
+            return -1;
+    uint64_t deadline = wh_mono_ms() + DRAIN_MS;
+    while (output_open(r) && wh_mono_ms() < deadline)
+        if (turn(r, deadline, err) < 0)
+            return -1;
+    return 0;
+}
+
+/* ---- the end ---- */
+
+/* The runtime's last error, from its log of one JSON object a line. */
+static char *runtime_message(const struct wh_bundle *b)
+{
+    wh_autofree char *path = wh_path_join(b->box, "log");
+    wh_autostr text = {0};
+    if (wh_read_file(AT_FDCWD, path, MAX_RUNTIME_LOG, &text, NULL) < 0)
+        return NULL;
+    struct wh_reader reader = wh_reader_of(text.data, text.len);
+    struct wh_view line;
+    char *last = NULL;
+    while (wh_reader_line(&reader, &line)) {
+        wh_autojson *object = wh_json_parse(line.data, line.len, MAX_RUNTIME_LOG, "the runtime's log", NULL);
+        const char *level = object ? wh_json_string(object, "level") : NULL;
+        const char *message = object ? wh_json_string(object, "msg") : NULL;
+        if (!message || (level && !wh_streq(level, "error") && !wh_streq(level, "fatal")))
+            continue;
+        free(last);
+        last = wh_strdup(message);
+    }
+    return last;
+}
+
+/* A program that is not there, or no program, is the RUN's failure and not ours. */
+static bool is_program_fault(const char *message)
+{
+    static const char *const signs[] = {
+        "executable file", "exec format error", "Exec format error",     "exec: ",
+        "stat `",          "open executable",   "exec container process"};
+    for (size_t i = 0; i < WH_COUNT(signs); i++)
+        if (strstr(message, signs[i]))
+            return true;
+    return false;
+}
+
+static int start_failed(const struct running *r, struct wh_run_result *result, struct wh_error *err)
+{
+    const struct wh_run_spec *spec = r->bundle->spec;
+    const char *slash = strrchr(r->bundle->container->runtime, '/');
+    const char *name = slash ? slash + 1 : r->bundle->container->runtime;
+    wh_autofree char *message = runtime_message(r->bundle);
+    if (!message || !is_program_fault(message))
+        return wh_fail(err, WH_E_FAILED, "%s could not start the container: %s", name,
+                       message ? message : "it says nothing about why");
+    wh_autofree char *line = wh_printf("%s: %s\n", name, message);
+    if (spec->on_output)
+        spec->on_output(spec->arg, 2, line, strlen(line));
+    result->exit_code = 1;
+    return 0;
+}
+
+static bool saw_oom(const struct running *r)
+{
+    if (r->leaf >= 0)
+        return wh_cgroup_oom_kills(r->leaf, -1) > 0;
+    int64_t after = wh_cgroup_oom_kills(-1, r->bundle->container->cgroup_v1_memory);
+    return r->oom_before >= 0 && after > r->oom_before;
+}
+
+static int conclude(const struct running *r, struct wh_run_result *result, struct wh_error *err)
+{
+    *result = (struct wh_run_result){.start_ns = r->start_ns};
+    if (r->canceled)
+        return wh_fail(err, WH_E_CANCELED, "canceled");
+    if (r->failed)
+        return start_failed(r, result, err);
+    result->oom = saw_oom(r);
+    if (WIFSIGNALED(r->init_status)) {
+        result->signal = WTERMSIG(r->init_status);
+        result->exit_code = 128 + result->signal;
+    } else {
+        result->exit_code = WEXITSTATUS(r->init_status);
+    }
+    return 0;
+}
+
+/* After an error of our own nothing may be left running. */
+static void stop(struct running *r)
+{
+    if (r->runtime > 0) {
+        (void)kill(r->runtime, SIGKILL);
+        while (waitpid(r->runtime, NULL, 0) < 0 && errno == EINTR)
+            ;
+    }
+    if (r->init > 0) {
+        (void)kill(r->init, SIGKILL);
+        while (waitpid(r->init, NULL, 0) < 0 && errno == EINTR)
+            ;
+    }
+    int *const fds[] = {&r->out[0], &r->out[1], &r->runtime_fd, &r->init_fd};
+    for (size_t i = 0; i < WH_COUNT(fds); i++)
+        if (*fds[i] >= 0)
+            (void)close(wh_steal_fd(fds[i]));
+    if (r->leaf >= 0)
+        wh_cgroup_leaf_destroy(r->bundle->container->cgroup_v2, r->leaf_name, wh_steal_fd(&r->leaf));
+}
+
+int wh_runtime_run(const struct wh_bundle *b, struct wh_run_result *result, struct wh_error *err)
+{
+    struct running r = {
+        .bundle = b,
+        .out = {-1, -1},
+        .runtime_fd = -1,
+        .init_fd = -1,
+        .leaf = -1,
+        .began = wh_mono_ns(),
+    };
+    int done = start(&r, err) < 0 || follow(&r, err) < 0 ? -1 : conclude(&r, result, err);
+    stop(&r);
+    return done;
+}
