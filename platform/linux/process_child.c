@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -25,7 +24,6 @@ int wh_child_prepare(struct wh_child_setup *s, const struct wh_process_options *
             return wh_fail(err, WH_E_ARGUMENT, "start of a process: descriptor %d is out of range",
                            o->fds[i].as);
     *s = (struct wh_child_setup){.o = o, .null_fd = -1};
-    snprintf(s->oom_score, sizeof s->oom_score, "%d", o->oom_score_adj);
     s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (s->null_fd < 0)
         return wh_fail_errno(err, "open /dev/null");
@@ -126,8 +124,6 @@ __attribute__((no_sanitize_address)) int wh_child_apply(struct wh_child_setup *s
     for (size_t i = 0; i < o->ncgroups; i++)
         if (write_text(o->cgroups[i], "cgroup.procs", "0") < 0)
             return failed(s, "enter the cgroup");
-    if (o->set_oom_score)
-        (void)write_text(AT_FDCWD, "/proc/self/oom_score_adj", s->oom_score);
     if (o->umask >= 0)
         umask((mode_t)o->umask);
     if (place_fds(s) < 0 || set_identity(s) < 0)

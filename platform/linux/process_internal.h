@@ -9,10 +9,8 @@ struct wh_child_setup {
     const struct wh_process_options *o;
     sigset_t mask;      /* to restore */
     int null_fd;        /* /dev/null */
-    char oom_score[16]; /* text for oom_score_adj */
     int error;          /* out: errno */
     const char *failed; /* out: what failed, a constant */
-    bool shares_memory; /* vfork-like child: raw system calls only */
 };
 
 /* Opens /dev/null and checks the options. */

@@ -39,13 +39,23 @@ static int start_error(const struct wh_child_setup *s, struct wh_error *err)
     return wh_fail_errno(err, "start %s: %s", path, s->failed);
 }
 
+/* By the parent, after the exec: a child that is not dumpable yet (our workers are not) can't open its own file. */
+static void set_oom_score(const struct wh_process_options *o, pid_t pid)
+{
+    if (!o->set_oom_score)
+        return;
+    wh_autofree char *path = wh_printf("/proc/%d/oom_score_adj", (int)pid);
+    wh_autoclose int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0)
+        dprintf(fd, "%d", o->oom_score_adj);
+}
+
 int wh_process_spawn(const struct wh_process_options *options, struct wh_process *out, struct wh_error *err)
 {
     *out = WH_PROCESS_NONE;
     struct wh_child_setup s;
     if (wh_child_prepare(&s, options, err) < 0)
         return -1;
-    s.shares_memory = true;
     char *stack =
         mmap(NULL, SPAWN_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED) {
@@ -75,6 +85,7 @@ int wh_process_spawn(const struct wh_process_options *options, struct wh_process
         return start_error(&s, err);
     }
     *out = (struct wh_process){.pid = pid, .pidfd = pidfd};
+    set_oom_score(options, pid);
     return 0;
 }
 

@@ -1,0 +1,51 @@
+#include "worker/record.h"
+
+void wh_record_clear(struct wh_record *r)
+{
+    for (size_t i = 0; i < r->nannotations; i++) {
+        free((char *)r->annotations[i].message);
+        free((char *)r->annotations[i].title);
+        free((char *)r->annotations[i].path);
+    }
+    free(r->annotations);
+    free(r->name);
+    free(r->action_name);
+    free(r->ref);
+    wh_str_free(&r->waiting);
+    *r = (struct wh_record){0};
+}
+
+void wh_record_set_name(struct wh_record *r, const char *masked)
+{
+    char *copy = wh_strdup(masked);
+    free(r->name);
+    r->name = copy;
+}
+
+void wh_record_annotate(struct wh_record *r, const struct wh_annotation *a)
+{
+    if (r->issues[a->level]++ >= WH_MAX_ANNOTATIONS)
+        return;
+    r->annotations = wh_reallocarray(r->annotations, r->nannotations + 1, sizeof *r->annotations);
+    struct wh_annotation *copy = &r->annotations[r->nannotations++];
+    *copy = *a;
+    copy->message = wh_strdup(a->message);
+    copy->title = wh_strdup(a->title);
+    copy->path = wh_strdup(a->path);
+}
+
+struct wh_step_record wh_record_view(const struct wh_record *r)
+{
+    return (struct wh_step_record){.id = r->id,
+                                   .number = r->number,
+                                   .name = r->name,
+                                   .action_name = r->action_name,
+                                   .ref = r->ref,
+                                   .type = r->type,
+                                   .status = r->status,
+                                   .conclusion = r->conclusion,
+                                   .started_ns = r->started_ns,
+                                   .completed_ns = r->completed_ns,
+                                   .annotations = r->annotations,
+                                   .nannotations = r->nannotations};
+}

@@ -1,0 +1,65 @@
+/* A record is what GitHub shows as one line of a job: "Set up job", a step, "Post ...", "Complete job". It
+ * has a state, annotations and a log (job-execution.md §5, §9). Records and their lines go to a sink: the
+ * service, or the terminal of `wherry exec`. */
+#ifndef WH_WORKER_RECORD_H
+#define WH_WORKER_RECORD_H
+
+#include <uv.h>
+
+#include "wherry/github/job.h"
+
+struct wh_record {
+    char id[37];
+    int number;
+    char *name;        /* masked; owned */
+    char *action_name; /* "actions/checkout"; owned; NULL */
+    char *ref;         /* owned; NULL */
+    const char *type;  /* "run", "node20", "runner", ...: a constant */
+    enum wh_step_status status;
+    enum wh_task_result conclusion;
+    int64_t started_ns, completed_ns;
+
+    struct wh_annotation *annotations; /* texts owned */
+    size_t nannotations;
+    unsigned issues[3]; /* by level: all of them, also those that are not kept */
+
+    uint64_t lines;        /* of its log so far, so the next line's number is lines + 1 */
+    struct wh_str waiting; /* stamped lines that the sink has not got yet */
+    uint64_t waiting_lines;
+    void *log; /* the sink's */
+};
+void wh_record_clear(struct wh_record *r);
+void wh_record_set_name(struct wh_record *r, const char *masked);
+/* Keeps a copy unless WH_MAX_ANNOTATIONS of the level are kept already. */
+void wh_record_annotate(struct wh_record *r, const struct wh_annotation *a);
+/* A borrowed view for the service's calls. */
+struct wh_step_record wh_record_view(const struct wh_record *r);
+
+/* ---- where records go ---- */
+typedef void (*wh_sink_done_fn)(void *data, struct wh_error *err);
+struct wh_sink;
+struct wh_sink_ops {
+    void (*state)(struct wh_sink *s, const struct wh_record *r); /* its name, status or conclusion changed */
+    void (*flush)(struct wh_sink *s);                            /* send states now */
+    /* One line (or several in one text) as shown, without stamp, as it comes. */
+    void (*line)(struct wh_sink *s, const struct wh_record *r, uint64_t number, const char *text, size_t len);
+    /* Whole stamped lines, some time later, in pieces. */
+    void (*log)(struct wh_sink *s, struct wh_record *r, const char *data, size_t len, uint64_t lines);
+    void (*log_end)(struct wh_sink *s, struct wh_record *r);
+    void (*summary)(struct wh_sink *s, const struct wh_record *r, const char *text, size_t len);
+    /* Everything that waits, then the completion (borrowed until done). */
+    void (*finish)(struct wh_sink *s, const struct wh_github_completion *completion, wh_sink_done_fn done,
+                   void *data);
+    void (*free)(struct wh_sink *s);
+};
+struct wh_sink {
+    const struct wh_sink_ops *ops;
+};
+
+/* To the service that the message names. spool: a folder for bytes that wait. */
+struct wh_sink *wh_sink_service(uv_loop_t *loop, const cJSON *message, const char *spool,
+                                struct wh_error *err);
+/* To a descriptor (not closed), lines as they are. */
+struct wh_sink *wh_sink_local(int fd);
+
+#endif

@@ -1,0 +1,98 @@
+/* Records of a run without a service: lines go to a descriptor, the rest is in the exit code. */
+#include "wherry/base/fs.h"
+#include "worker/record.h"
+
+#define WRITE_SIZE ((size_t)32 << 10)
+
+struct local {
+    struct wh_sink sink;
+    int fd;
+    struct wh_str out;
+};
+
+static void write_out(struct local *l)
+{
+    if (l->out.len > 0)
+        (void)wh_write_all(l->fd, l->out.data, l->out.len,
+                           NULL); /* a reader that went away is no failure of the job */
+    wh_str_clear(&l->out);
+}
+
+static void nothing_state(struct wh_sink *s, const struct wh_record *r)
+{
+    (void)r;
+    write_out((struct local *)s);
+}
+
+static void flush(struct wh_sink *s)
+{
+    write_out((struct local *)s);
+}
+
+static void line(struct wh_sink *s, const struct wh_record *r, uint64_t number, const char *text, size_t len)
+{
+    (void)r;
+    (void)number;
+    struct local *l = (struct local *)s;
+    wh_str_addn(&l->out, text, len);
+    wh_str_addc(&l->out, '\n');
+    if (l->out.len >= WRITE_SIZE)
+        write_out(l);
+}
+
+/* Called once a turn of the loop: what was gathered is shown then. */
+static void log_lines(struct wh_sink *s, struct wh_record *r, const char *data, size_t len, uint64_t lines)
+{
+    (void)r;
+    (void)data;
+    (void)len;
+    (void)lines;
+    write_out((struct local *)s);
+}
+
+static void log_end(struct wh_sink *s, struct wh_record *r)
+{
+    (void)r;
+    write_out((struct local *)s);
+}
+
+static void summary(struct wh_sink *s, const struct wh_record *r, const char *text, size_t len)
+{
+    (void)s;
+    (void)r;
+    (void)text;
+    (void)len;
+}
+
+static void finish(struct wh_sink *s, const struct wh_github_completion *completion, wh_sink_done_fn done,
+                   void *data)
+{
+    (void)completion;
+    write_out((struct local *)s);
+    done(data, NULL);
+}
+
+static void local_free(struct wh_sink *s)
+{
+    struct local *l = (struct local *)s;
+    write_out(l);
+    wh_str_free(&l->out);
+    free(l);
+}
+
+static const struct wh_sink_ops ops = {.state = nothing_state,
+                                       .flush = flush,
+                                       .line = line,
+                                       .log = log_lines,
+                                       .log_end = log_end,
+                                       .summary = summary,
+                                       .finish = finish,
+                                       .free = local_free};
+
+struct wh_sink *wh_sink_local(int fd)
+{
+    struct local *l = wh_calloc(1, sizeof *l);
+    l->sink.ops = &ops;
+    l->fd = fd;
+    return &l->sink;
+}

@@ -1,0 +1,396 @@
+/* One job of a workflow as the job message that the service would send. */
+#include <ctype.h>
+
+#include "wherry/base/digest.h"
+#include "workflow/workflow_internal.h"
+
+struct build {
+    struct wh_convert t;
+    const struct wh_workflow *w;
+    const struct wh_yaml *job;
+    cJSON *message;
+    char **names; /* context names in use */
+};
+
+/* ---- pieces ---- */
+
+static void add_guid(cJSON *object, const char *name)
+{
+    char guid[37];
+    cJSON_AddStringToObject(object, name, wh_guid(guid));
+}
+
+/* Plain JSON as ContextData. */
+static cJSON *context_data(const cJSON *value)
+{
+    if (cJSON_IsString(value) || cJSON_IsBool(value) || cJSON_IsNumber(value))
+        return cJSON_Duplicate(value, true);
+    if (!value || cJSON_IsNull(value))
+        return cJSON_CreateNull();
+    cJSON *out = cJSON_CreateObject();
+    bool array = cJSON_IsArray(value);
+    cJSON_AddNumberToObject(out, "t", array ? 1 : 2);
+    cJSON *list = cJSON_AddArrayToObject(out, array ? "a" : "d");
+    for (const cJSON *item = value->child; item; item = item->next) {
+        cJSON *data = context_data(item);
+        if (array) {
+            cJSON_AddItemToArray(list, data);
+            continue;
+        }
+        cJSON *pair = cJSON_CreateObject();
+        cJSON_AddStringToObject(pair, "k", item->string);
+        cJSON_AddItemToObject(pair, "v", data);
+        cJSON_AddItemToArray(list, pair);
+    }
+    return out;
+}
+
+/* The token of map's key, if it is there, into object's member. */
+static int add_token(struct build *b, const struct wh_yaml *map, const char *key, enum wh_place place,
+                     cJSON *object, const char *member, struct wh_error *err)
+{
+    const struct wh_yaml *node = wh_yaml_get(map, key);
+    if (!node)
+        return 0;
+    wh_autotoken *token = wh_workflow_token(&b->t, node, place, err);
+    if (!token)
+        return -1;
+    cJSON_AddItemToObject(object, member, wh_token_to_json(token));
+    return 0;
+}
+
+static void add_variable(cJSON *variables, const char *name, const char *value, bool secret)
+{
+    cJSON *entry = cJSON_AddObjectToObject(variables, name);
+    cJSON_AddStringToObject(entry, "value", value);
+    if (secret)
+        cJSON_AddBoolToObject(entry, "isSecret", true);
+}
+
+/* ---- steps ---- */
+
+/* "Expected format" is what GitHub says. */
+static int parse_uses(struct build *b, const struct wh_yaml *at, cJSON *reference, struct wh_error *err)
+{
+    const char *text = at->text;
+    if (at->kind != WH_YAML_SCALAR)
+        return wh_workflow_fail(&b->t, at, err, "Expected a string");
+    if (wh_starts_with_ci(text, "docker://")) {
+        cJSON_AddStringToObject(reference, "type", "containerRegistry");
+        cJSON_AddStringToObject(reference, "image", text + strlen("docker://"));
+        return 0;
+    }
+    cJSON_AddStringToObject(reference, "type", "repository");
+    if (wh_starts_with(text, "./") || wh_starts_with(text, ".\\")) {
+        cJSON_AddStringToObject(reference, "repositoryType", "self");
+        cJSON_AddStringToObject(reference, "path", text);
+        return 0;
+    }
+    struct wh_view name;
+    struct wh_view ref;
+    struct wh_view owner;
+    struct wh_view rest;
+    struct wh_view repo;
+    struct wh_view path;
+    bool good = wh_view_split(wh_view_of(text), '@', &name, &ref) && ref.len > 0 &&
+                wh_view_split(name, '/', &owner, &rest);
+    if (good)
+        (void)wh_view_split(rest, '/', &repo, &path);
+    if (!good || owner.len == 0 || repo.len == 0)
+        return wh_workflow_fail(&b->t, at, err, "Expected format {owner}/{repo}[/path]@{ref}. Actual '%s'",
+                                text);
+    wh_autofree char *full = wh_printf("%.*s/%.*s", (int)owner.len, owner.data, (int)repo.len, repo.data);
+    wh_autofree char *ref_text = wh_view_dup(ref);
+    wh_autofree char *path_text = wh_view_dup(path);
+    cJSON_AddStringToObject(reference, "name", full);
+    cJSON_AddStringToObject(reference, "ref", ref_text);
+    cJSON_AddStringToObject(reference, "repositoryType", "GitHub");
+    cJSON_AddStringToObject(reference, "path", path_text);
+    return 0;
+}
+
+/* "__run", "__actions_checkout_2": what the service generates for steps without an id. */
+static char *generated_name(struct build *b, const cJSON *reference)
+{
+    const char *name = wh_json_string(reference, "name");
+    const char *path = wh_json_string(reference, "path");
+    const char *image = wh_json_string(reference, "image");
+    bool script = wh_streq(wh_json_string(reference, "type"), "script");
+    wh_autofree char *base = wh_printf("__%s", script  ? "run"
+                                               : name  ? name
+                                               : image ? image
+                                               : path  ? path
+                                                       : "self");
+    for (char *p = base; *p; p++)
+        if (!isalnum((unsigned char)*p) && *p != '_' && *p != '-')
+            *p = '_';
+    if (!wh_strv_has(b->names, base))
+        return wh_steal(&base);
+    for (unsigned i = 2;; i++) {
+        wh_autofree char *numbered = wh_printf("%s_%u", base, i);
+        if (!wh_strv_has(b->names, numbered))
+            return wh_steal(&numbered);
+    }
+}
+
+static int add_pair_token(struct build *b, cJSON *list, const char *key, const struct wh_yaml *value,
+                          struct wh_error *err)
+{
+    if (!value)
+        return 0;
+    wh_autotoken *token = wh_workflow_token(&b->t, value, WH_PLACE_STEP, err);
+    if (!token)
+        return -1;
+    cJSON *pair = cJSON_CreateObject();
+    cJSON_AddStringToObject(pair, "key", key);
+    cJSON_AddItemToObject(pair, "value", wh_token_to_json(token));
+    cJSON_AddItemToArray(list, pair);
+    return 0;
+}
+
+static int add_script_inputs(struct build *b, const struct wh_yaml *step, cJSON *json, struct wh_error *err)
+{
+    cJSON *inputs = cJSON_AddObjectToObject(json, "inputs");
+    cJSON_AddNumberToObject(inputs, "type", 2);
+    cJSON *list = cJSON_AddArrayToObject(inputs, "map");
+    if (add_pair_token(b, list, "script", wh_yaml_get(step, "run"), err) < 0 ||
+        add_pair_token(b, list, "shell", wh_yaml_get(step, "shell"), err) < 0 ||
+        add_pair_token(b, list, "workingDirectory", wh_yaml_get(step, "working-directory"), err) < 0)
+        return -1;
+    return 0;
+}
+
+static int fill_step(struct build *b, const struct wh_yaml *step, cJSON *json, struct wh_error *err)
+{
+    cJSON_AddStringToObject(json, "type", "action");
+    add_guid(json, "id");
+    cJSON *reference = cJSON_AddObjectToObject(json, "reference");
+    const struct wh_yaml *uses = wh_yaml_get(step, "uses");
+    if (uses) {
+        if (parse_uses(b, uses, reference, err) < 0 ||
+            add_token(b, step, "with", WH_PLACE_STEP, json, "inputs", err) < 0)
+            return -1;
+    } else {
+        cJSON_AddStringToObject(reference, "type", "script");
+        if (add_script_inputs(b, step, json, err) < 0)
+            return -1;
+    }
+    const struct wh_yaml *id = wh_yaml_get(step, "id");
+    wh_autofree char *name = id ? wh_strdup(id->text) : generated_name(b, reference);
+    wh_strv_add(&b->names, name);
+    cJSON_AddStringToObject(json, "name", name);
+    cJSON_AddStringToObject(json, "contextName", name);
+    wh_autofree char *condition =
+        wh_workflow_condition(&b->t, wh_yaml_get(step, "if"), WH_PLACE_STEP_IF, err);
+    if (!condition)
+        return -1;
+    cJSON_AddStringToObject(json, "condition", condition);
+    if (add_token(b, step, "name", WH_PLACE_STEP, json, "displayNameToken", err) < 0 ||
+        add_token(b, step, "env", WH_PLACE_STEP, json, "environment", err) < 0 ||
+        add_token(b, step, "continue-on-error", WH_PLACE_STEP, json, "continueOnError", err) < 0 ||
+        add_token(b, step, "timeout-minutes", WH_PLACE_STEP, json, "timeoutInMinutes", err) < 0)
+        return -1;
+    return 0;
+}
+
+static int add_steps(struct build *b, struct wh_error *err)
+{
+    const struct wh_yaml *steps = wh_yaml_get(b->job, "steps");
+    cJSON *list = cJSON_AddArrayToObject(b->message, "steps");
+    /* Ids first: a generated name must not take one that a later step has. */
+    for (size_t i = 0; i < steps->nitems; i++) {
+        const struct wh_yaml *id = wh_yaml_get(steps->items[i], "id");
+        if (id)
+            wh_strv_add(&b->names, id->text);
+    }
+    for (size_t i = 0; i < steps->nitems; i++) {
+        cJSON *json = cJSON_CreateObject();
+        cJSON_AddItemToArray(list, json);
+        if (fill_step(b, steps->items[i], json, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- the job ---- */
+
+static int refuse(struct build *b, const char *key, const char *what, struct wh_error *err)
+{
+    const struct wh_yaml *node = wh_yaml_get(b->job, key);
+    if (!node)
+        return 0;
+    return wh_fail(err, WH_E_UNSUPPORTED, "%s (Line: %u, Col: %u): `wherry exec` does not run %s yet",
+                   b->t.file, node->line, node->col, what);
+}
+
+static int refuse_unsupported(struct build *b, struct wh_error *err)
+{
+    const struct wh_yaml *strategy = wh_yaml_get(b->job, "strategy");
+    const struct wh_yaml *matrix = strategy ? wh_yaml_get(strategy, "matrix") : NULL;
+    if (matrix)
+        return wh_fail(err, WH_E_UNSUPPORTED,
+                       "%s (Line: %u, Col: %u): `wherry exec` does not run jobs with a matrix yet", b->t.file,
+                       matrix->line, matrix->col);
+    if (refuse(b, "needs", "jobs that need others (`needs`)", err) < 0 ||
+        refuse(b, "uses", "reusable workflows (`uses` of a job)", err) < 0)
+        return -1;
+    return 0;
+}
+
+static int add_layers(struct build *b, const char *key, const char *member, enum wh_place of_workflow,
+                      enum wh_place of_job, struct wh_error *err)
+{
+    cJSON *list = cJSON_AddArrayToObject(b->message, member);
+    const struct wh_yaml *from[] = {b->w->root, b->job};
+    for (size_t i = 0; i < WH_COUNT(from); i++) {
+        const struct wh_yaml *node = wh_yaml_get(from[i], key);
+        if (!node)
+            continue;
+        wh_autotoken *token = wh_workflow_token(&b->t, node, i == 0 ? of_workflow : of_job, err);
+        if (!token)
+            return -1;
+        cJSON_AddItemToArray(list, wh_token_to_json(token));
+    }
+    return 0;
+}
+
+/* `environment: name` or {name, url}. */
+static int add_environment(struct build *b, struct wh_error *err)
+{
+    const struct wh_yaml *node = wh_yaml_get(b->job, "environment");
+    if (!node)
+        return 0;
+    cJSON *json = cJSON_AddObjectToObject(b->message, "actionsEnvironment");
+    const struct wh_yaml *name = node->kind == WH_YAML_MAPPING ? wh_yaml_get(node, "name") : node;
+    wh_autofree char *text = name ? wh_workflow_text(&b->t, name, err) : NULL;
+    if (!text)
+        return name ? -1 : wh_workflow_fail(&b->t, node, err, "Required property is missing: name");
+    cJSON_AddStringToObject(json, "name", text);
+    return node->kind == WH_YAML_MAPPING
+               ? add_token(b, node, "url", WH_PLACE_ENVIRONMENT_URL, json, "url", err)
+               : 0;
+}
+
+static void add_variables(struct build *b, const struct wh_workflow_context *c, const char *job_id)
+{
+    cJSON *variables = cJSON_AddObjectToObject(b->message, "variables");
+    const char *token = c->token ? c->token : "";
+    add_variable(variables, "system.github.job", job_id, false);
+    add_variable(variables, "system.github.token", token, true);
+    add_variable(variables, "github_token", token, true);
+    add_variable(variables, "system.runnerEnvironment", "self-hosted", false);
+    add_variable(variables, "DistributedTask.EnhancedAnnotations", "true", false);
+    for (const cJSON *s = c->secrets ? c->secrets->child : NULL; s; s = s->next)
+        if (cJSON_IsString(s))
+            add_variable(variables, s->string, s->valuestring, true);
+}
+
+/* `on.workflow_dispatch.inputs`: given values, else defaults. */
+static void add_inputs(struct build *b, const struct wh_workflow_context *c, cJSON *out)
+{
+    const struct wh_yaml *on = wh_yaml_get(b->w->root, "on");
+    const struct wh_yaml *dispatch =
+        on->kind == WH_YAML_MAPPING ? wh_yaml_get(on, "workflow_dispatch") : NULL;
+    const struct wh_yaml *inputs = dispatch ? wh_yaml_get(dispatch, "inputs") : NULL;
+    for (size_t i = 0; inputs && inputs->kind == WH_YAML_MAPPING && i + 1 < inputs->nitems; i += 2) {
+        if (inputs->items[i]->kind != WH_YAML_SCALAR)
+            continue;
+        const struct wh_yaml *type = wh_yaml_get(inputs->items[i + 1], "type");
+        const struct wh_yaml *standard = wh_yaml_get(inputs->items[i + 1], "default");
+        bool is_bool = type && wh_streq(type->text, "boolean");
+        bool has = standard && standard->kind == WH_YAML_SCALAR;
+        if (is_bool)
+            cJSON_AddBoolToObject(out, inputs->items[i]->text, has && wh_streq_ci(standard->text, "true"));
+        else
+            cJSON_AddStringToObject(out, inputs->items[i]->text, has ? standard->text : "");
+    }
+    for (const cJSON *in = c->inputs ? c->inputs->child : NULL; in; in = in->next) {
+        const cJSON *declared = cJSON_GetObjectItem(out, in->string);
+        cJSON *value = cJSON_IsBool(declared) ? cJSON_CreateBool(wh_streq_ci(in->valuestring, "true"))
+                                              : cJSON_Duplicate(in, true);
+        if (declared)
+            cJSON_ReplaceItemInObject(out, in->string, value);
+        else
+            cJSON_AddItemToObject(out, in->string, value);
+    }
+}
+
+static void add_contexts(struct build *b, const struct wh_workflow_context *c)
+{
+    cJSON *data = cJSON_AddObjectToObject(b->message, "contextData");
+    cJSON_AddItemToObject(data, "github", context_data(c->github));
+    wh_autojson *empty = cJSON_CreateObject();
+    cJSON_AddItemToObject(data, "vars", context_data(c->vars ? c->vars : empty));
+    cJSON_AddItemToObject(data, "needs", context_data(empty));
+    cJSON_AddNullToObject(data, "matrix");
+    wh_autojson *inputs = cJSON_CreateObject();
+    add_inputs(b, c, inputs);
+    cJSON_AddItemToObject(data, "inputs", context_data(inputs));
+    wh_autojson *strategy = cJSON_CreateObject();
+    cJSON_AddBoolToObject(strategy, "fail-fast", true);
+    cJSON_AddNumberToObject(strategy, "job-index", 0);
+    cJSON_AddNumberToObject(strategy, "job-total", 1);
+    cJSON_AddNumberToObject(strategy, "max-parallel", 1);
+    cJSON_AddItemToObject(data, "strategy", context_data(strategy));
+}
+
+static void add_frame(struct build *b, const char *job_id, const char *display)
+{
+    cJSON *m = b->message;
+    cJSON_AddStringToObject(m, "messageType", "RunnerJobRequest");
+    cJSON *plan = cJSON_AddObjectToObject(m, "plan");
+    cJSON_AddStringToObject(plan, "scopeIdentifier", "00000000-0000-0000-0000-000000000000");
+    cJSON_AddStringToObject(plan, "planType", "actions");
+    cJSON_AddNumberToObject(plan, "version", 0);
+    add_guid(plan, "planId");
+    cJSON *timeline = cJSON_AddObjectToObject(m, "timeline");
+    add_guid(timeline, "id");
+    add_guid(m, "jobId");
+    cJSON_AddStringToObject(m, "jobDisplayName", display);
+    cJSON_AddStringToObject(m, "jobName", job_id);
+    cJSON_AddNumberToObject(m, "requestId", 1);
+    cJSON *resources = cJSON_AddObjectToObject(m, "resources");
+    cJSON_AddArrayToObject(resources, "endpoints");
+    cJSON *files = cJSON_AddArrayToObject(m, "fileTable");
+    cJSON_AddItemToArray(files, cJSON_CreateString(b->t.file));
+    cJSON_AddArrayToObject(m, "mask");
+}
+
+static int fill_message(struct build *b, const char *job_id, const char *display,
+                        const struct wh_workflow_context *c, struct wh_error *err)
+{
+    if (refuse_unsupported(b, err) < 0)
+        return -1;
+    add_frame(b, job_id, display);
+    add_variables(b, c, job_id);
+    add_contexts(b, c);
+    if (add_layers(b, "env", "environmentVariables", WH_PLACE_WORKFLOW_ENV, WH_PLACE_JOB_ENV, err) < 0 ||
+        add_layers(b, "defaults", "defaults", WH_PLACE_WORKFLOW, WH_PLACE_JOB_DEFAULTS, err) < 0 ||
+        add_token(b, b->job, "outputs", WH_PLACE_JOB_OUTPUTS, b->message, "jobOutputs", err) < 0 ||
+        add_token(b, b->job, "container", WH_PLACE_JOB, b->message, "jobContainer", err) < 0 ||
+        add_token(b, b->job, "services", WH_PLACE_JOB, b->message, "jobServiceContainers", err) < 0 ||
+        add_environment(b, err) < 0)
+        return -1;
+    return add_steps(b, err);
+}
+
+cJSON *wh_workflow_message(const struct wh_workflow *w, const char *job_id,
+                           const struct wh_workflow_context *context, struct wh_error *err)
+{
+    struct build b = {.t = {.file = w->file}, .w = w, .job = wh_workflow_job(w, job_id)};
+    if (!b.job) {
+        wh_fail(err, WH_E_NOT_FOUND, "%s has no job '%s'", w->file, job_id);
+        return NULL;
+    }
+    const struct wh_yaml *name = wh_yaml_get(b.job, "name");
+    wh_autofree char *display = name ? wh_workflow_text(&b.t, name, err) : wh_strdup(job_id);
+    if (!display)
+        return NULL;
+    b.message = cJSON_CreateObject();
+    int n = fill_message(&b, job_id, display, context, err);
+    wh_strv_free(b.names);
+    if (n == 0)
+        return b.message;
+    cJSON_Delete(b.message);
+    return NULL;
+}
