@@ -1,0 +1,178 @@
+/* One call to the service. */
+#include "github/call.h"
+
+#include <curl/curl.h>
+
+#include "wherry/base/log.h"
+#include "wherry/net/backoff.h"
+#include "wherry/net/later.h"
+
+#define MAX_RETRY_AFTER_MS 120000
+
+struct gh_call {
+    struct gh_call_options o;
+    char *method, *url, *body;
+    struct wh_secret *token; /* copy of a fixed one */
+    gh_answer_fn done;
+    void *data;
+    struct wh_http *http;
+    struct wh_token_wait *wait;
+    struct wh_later *later;
+    struct wh_backoff backoff;
+    bool refreshed, lost;
+};
+
+static void call_free(struct gh_call *c)
+{
+    wh_later_cancel(&c->later);
+    if (c->wait)
+        wh_token_get_cancel(c->wait);
+    wh_http_free(c->http);
+    wh_secret_free(c->token);
+    free(c->method);
+    free(c->url);
+    free(c->body);
+    free(c);
+}
+
+void gh_call_cancel(struct gh_call **call)
+{
+    if (*call)
+        call_free(*call);
+    *call = NULL;
+}
+
+static void finish(struct gh_call *c, int status, enum wh_outcome outcome, struct wh_error *err)
+{
+    struct gh_answer answer = {
+        .status = status, .outcome = outcome, .lost = c->lost, .http = c->http, .err = err};
+    wh_autoerror ignored = {0};
+    if (status && wh_http_response_body(c->http).len > 0)
+        answer.json = wh_http_response_json(c->http, &ignored);
+    c->done(c->data, &answer);
+    cJSON_Delete(answer.json);
+    call_free(c);
+}
+
+static void begin(void *data);
+
+static bool retry(struct gh_call *c, int64_t after_ms, const struct wh_error *err)
+{
+    if (c->backoff.tries + 1 >= c->o.tries)
+        return false;
+    uint64_t wait = wh_backoff_next(&c->backoff);
+    if (after_ms > 0)
+        wait = WH_MAX(wait, wh_wait_ms((uint64_t)after_ms, (uint64_t)after_ms));
+    wh_log_debug("%s; next try in %llu ms", wh_error_text(err), (unsigned long long)wait);
+    wh_http_free(c->http);
+    c->http = NULL;
+    wh_later(&c->later, wh_http_client_loop(c->o.http), wait, begin, c);
+    return true;
+}
+
+static void on_http(struct wh_http *r, struct wh_error *err, void *data)
+{
+    struct gh_call *c = data;
+    if (err) {
+        c->lost = true;
+        if (err->code != WH_E_NETWORK || !retry(c, 0, err))
+            finish(c, 0, WH_OUT_TRANSIENT, err);
+        return;
+    }
+    wh_autoerror refused = {0};
+    int status = wh_http_status(r);
+    if (wh_http_check(r, &refused) == 0) {
+        finish(c, status, WH_OUT_OK, NULL);
+        return;
+    }
+    if (status == 401 && c->o.source && !c->refreshed) {
+        c->refreshed = true;
+        wh_token_drop(c->o.source);
+        wh_http_free(c->http);
+        c->http = NULL;
+        begin(c);
+        return;
+    }
+    if (status >= 502 && status <= 504)
+        c->lost = true;
+    if ((status == 429 || (status >= 502 && status <= 504)) &&
+        retry(c, wh_http_retry_after(r, MAX_RETRY_AFTER_MS), &refused))
+        return;
+    finish(c, status, WH_OUT_OK, &refused);
+}
+
+static void send_with(struct gh_call *c, const struct wh_secret *token)
+{
+    c->http = wh_http_new(c->o.http, c->method, c->url);
+    wh_http_header(c->http, "Accept", "application/json");
+    if (token)
+        wh_http_bearer(c->http, token);
+    if (c->body) {
+        wh_http_header(c->http, "Content-Type", "application/json; charset=utf-8");
+        wh_http_body(c->http, c->body, strlen(c->body));
+    }
+    wh_http_timeouts(c->http, c->o.timeout_ms, 0, 0);
+    wh_http_redirects(c->http, WH_HTTP_REDIRECT_FOLLOW);
+    if (c->o.max_body)
+        wh_http_max_body(c->http, c->o.max_body);
+    if (c->o.fresh || c->backoff.tries > 0)
+        wh_http_fresh_connection(c->http);
+    wh_http_start(c->http, on_http, c);
+}
+
+static void on_token(void *data, const struct wh_secret *token, enum wh_outcome outcome, struct wh_error *err)
+{
+    struct gh_call *c = data;
+    c->wait = NULL;
+    if (err)
+        finish(c, 0, outcome, err);
+    else
+        send_with(c, token);
+}
+
+static void begin(void *data)
+{
+    struct gh_call *c = data;
+    if (!c->o.source) {
+        send_with(c, c->token);
+        return;
+    }
+    const struct wh_secret *token = wh_token_current(c->o.source);
+    if (token)
+        send_with(c, token);
+    else
+        c->wait = wh_token_get(c->o.source, on_token, c);
+}
+
+struct gh_call *gh_call_start(const struct gh_call_options *options, gh_answer_fn done, void *data)
+{
+    struct gh_call *c = wh_calloc(1, sizeof *c);
+    c->o = *options;
+    c->method = wh_strdup(options->method);
+    c->url = wh_strdup(options->url);
+    c->body = options->body ? wh_json_print(options->body) : NULL;
+    if (options->token)
+        c->token = wh_secret_new(wh_secret_text(options->token), wh_secret_len(options->token));
+    c->done = done;
+    c->data = data;
+    c->backoff = (struct wh_backoff){.min_ms = 1000, .max_ms = 15000};
+    begin(c);
+    return c;
+}
+
+char *gh_url(const char *base, const char *path)
+{
+    size_t len = strlen(base);
+    while (len > 0 && base[len - 1] == '/')
+        len--;
+    while (*path == '/')
+        path++;
+    return wh_printf("%.*s/%s", (int)len, base, path);
+}
+
+void gh_query_add(struct wh_str *url, const char *name, const char *value)
+{
+    char *encoded = curl_easy_escape(NULL, value, 0);
+    wh_str_addf(url, "%c%s=%s", strchr(wh_str_text(url), '?') ? '&' : '?', name, encoded ? encoded : "");
+    curl_free(encoded);
+}

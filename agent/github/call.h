@@ -1,0 +1,43 @@
+/* One call to the service: token, JSON body, base retries, one fresh token after a 401 (runner-protocol.md
+ * §0.2). */
+#ifndef WH_GITHUB_CALL_H
+#define WH_GITHUB_CALL_H
+
+#include "github/token.h"
+
+struct gh_call;
+
+struct gh_call_options {
+    struct wh_http_client *http;
+    const char *method;
+    const char *url;
+    const cJSON *body;              /* NULL: none */
+    const struct wh_secret *token;  /* a fixed bearer token (the job's), or */
+    struct wh_token_source *source; /* the listener's */
+    unsigned timeout_ms;            /* 0: 100 s */
+    unsigned tries;                 /* of the base layer, for 502/503/504, 429 and connections; 0: 1 */
+    bool fresh;                     /* a connection of its own for the first try */
+    size_t max_body;                /* 0: 4 MiB */
+};
+
+struct gh_answer {
+    int status;              /* 0: no answer came, err says why */
+    enum wh_outcome outcome; /* OK with an answer; else what the token or the transport says */
+    cJSON *json;             /* of any status, NULL if it is none; may be stolen */
+    bool lost;               /* an earlier try may have been carried out (its answer was lost) */
+    struct wh_http *http;    /* the last request; NULL without one */
+    struct wh_error *err;    /* NULL if status is 2xx; else the sentence */
+};
+typedef void (*gh_answer_fn)(void *data, struct gh_answer *answer);
+
+/* All options are read (copied) within the call, save http and source. done comes once, never from within;
+ * call is gone after it. */
+struct gh_call *gh_call_start(const struct gh_call_options *options, gh_answer_fn done, void *data);
+void gh_call_cancel(struct gh_call **call); /* without callback; harmless on NULL */
+
+/* base + path with exactly one slash between; owned by the caller. */
+char *gh_url(const char *base, const char *path);
+/* Adds "name=value" to a query, percent-encoded; first by '?', then by '&'. */
+void gh_query_add(struct wh_str *url, const char *name, const char *value);
+
+#endif

@@ -1,0 +1,193 @@
+/* The listener token. */
+#include "github/token.h"
+
+#include <utlist.h>
+
+#include "wherry/base/clock.h"
+#include "wherry/base/log.h"
+#include "wherry/net/backoff.h"
+#include "wherry/net/later.h"
+
+#define TOKEN_TRIES 5
+#define TOKEN_CALL_MS 30000
+
+struct wh_token_wait {
+    struct wh_token_source *source;
+    wh_token_fn done;
+    void *data;
+    unsigned round; /* of the source when it began to wait */
+    struct wh_token_wait *next, *prev;
+};
+
+struct wh_token_source {
+    struct wh_http_client *http;
+    const struct wh_rsa_key *key;
+    bool ps256;
+    char *client_id, *url;
+    struct wh_secret *token;
+    uint64_t good_until_ms; /* monotonic */
+    struct wh_http *flight;
+    struct wh_later *retry;
+    struct wh_backoff backoff;
+    struct wh_token_wait *waiting;
+    unsigned round; /* of serving */
+};
+
+struct wh_token_source *wh_token_source_new(struct wh_http_client *http, const struct wh_rsa_key *key,
+                                            bool ps256, const char *client_id, const char *authorization_url)
+{
+    struct wh_token_source *s = wh_calloc(1, sizeof *s);
+    s->http = http;
+    s->key = key;
+    s->ps256 = ps256;
+    s->client_id = wh_strdup(client_id);
+    s->url = wh_strdup(authorization_url);
+    s->backoff = (struct wh_backoff){.min_ms = 1000, .max_ms = 20000};
+    return s;
+}
+
+void wh_token_source_free(struct wh_token_source *s)
+{
+    if (!s)
+        return;
+    wh_later_cancel(&s->retry);
+    wh_http_free(s->flight);
+    while (s->waiting) {
+        struct wh_token_wait *wait = s->waiting;
+        DL_DELETE(s->waiting, wait);
+        free(wait);
+    }
+    wh_secret_free(s->token);
+    free(s->client_id);
+    free(s->url);
+    free(s);
+}
+
+const struct wh_secret *wh_token_current(const struct wh_token_source *s)
+{
+    return s->token && wh_mono_ms() < s->good_until_ms ? s->token : NULL;
+}
+
+void wh_token_drop(struct wh_token_source *s)
+{
+    wh_secret_free(s->token);
+    s->token = NULL;
+}
+
+static void fetch(void *data);
+
+static void ensure_fetch(struct wh_token_source *s)
+{
+    if (s->waiting && !s->flight && !s->retry)
+        wh_later(&s->retry, wh_http_client_loop(s->http), 0, fetch, s);
+}
+
+/* Serves everyone who waits now. A callback may ask again (it then waits for the next round) or cancel
+ * others. */
+static void serve(struct wh_token_source *s, enum wh_outcome outcome, struct wh_error *err)
+{
+    unsigned round = ++s->round;
+    struct wh_token_wait *wait;
+    wh_backoff_reset(&s->backoff);
+    while ((wait = s->waiting) && wait->round != round && (err || s->token)) {
+        DL_DELETE(s->waiting, wait);
+        wh_token_fn done = wait->done;
+        void *data = wait->data;
+        free(wait);
+        done(data, err ? NULL : s->token, outcome, err);
+    }
+    ensure_fetch(s);
+}
+
+static void fail_or_retry(struct wh_token_source *s, enum wh_outcome outcome, bool again, int64_t wait_ms,
+                          struct wh_error *err)
+{
+    if (again && s->backoff.tries + 1 < TOKEN_TRIES) {
+        uint64_t wait = wh_backoff_next(&s->backoff);
+        if (wait_ms > 0)
+            wait = WH_MAX(wait, wh_wait_ms((uint64_t)wait_ms, (uint64_t)wait_ms));
+        wh_log_debug("token: %s; next try in %llu ms", wh_error_text(err), (unsigned long long)wait);
+        wh_later(&s->retry, wh_http_client_loop(s->http), wait, fetch, s);
+        return;
+    }
+    serve(s, outcome, err);
+}
+
+static void on_answer(struct wh_http *r, struct wh_error *err, void *data)
+{
+    struct wh_token_source *s = data;
+    struct wh_token_answer answer = {0};
+    s->flight = NULL;
+    if (err) {
+        wh_wrap(err, "fetch the runner's token");
+        fail_or_retry(s, WH_OUT_TRANSIENT, true, 0, err);
+        wh_http_free(r);
+        return;
+    }
+    int status = wh_http_status(r);
+    struct wh_view body = wh_http_response_body(r);
+    wh_token_answer_read(status, body.data, body.len, &answer);
+    if (answer.outcome == WH_OUT_OK) {
+        /* Renewed 5 minutes early, or at 80 % of a short life. */
+        int64_t good = answer.seconds > 1500 ? answer.seconds - 300 : answer.seconds * 4 / 5;
+        wh_secret_free(s->token);
+        s->token = wh_steal(&answer.token);
+        s->good_until_ms = wh_mono_ms() + (uint64_t)good * 1000;
+        serve(s, WH_OUT_OK, NULL);
+    } else {
+        wh_autoerror refused = {0};
+        wh_fail(&refused, answer.outcome == WH_OUT_DENIED ? WH_E_DENIED : WH_E_HTTP,
+                "the service gives no token to this runner: %s answered %d: %s", wh_http_label(r), status,
+                answer.why);
+        bool again = status == 429 || status >= 500;
+        fail_or_retry(s, answer.outcome, again, wh_http_retry_after(r, 120000), &refused);
+    }
+    wh_token_answer_clear(&answer);
+    wh_http_free(r);
+}
+
+static void fetch(void *data)
+{
+    struct wh_token_source *s = data;
+    wh_autoerror err = {0};
+    int64_t now_s = wh_now_ns() / 1000000000 + wh_http_client_clock_skew(s->http);
+    char *jwt = wh_assertion(s->key, s->ps256, s->client_id, s->url, now_s, &err);
+    if (!jwt) {
+        serve(s, WH_OUT_DENIED, &err);
+        return;
+    }
+    wh_autofree char *form = wh_printf("grant_type=client_credentials&client_assertion_type="
+                                       "urn%%3Aietf%%3Aparams%%3Aoauth%%3Aclient-assertion-type%%3Ajwt-bearer"
+                                       "&client_assertion=%s",
+                                       jwt);
+    struct wh_http *r = wh_http_new(s->http, "POST", s->url);
+    wh_http_header(r, "Accept", "application/json");
+    wh_http_header(r, "Content-Type", "application/x-www-form-urlencoded");
+    wh_http_body(r, form, strlen(form));
+    wh_http_redirects(r, WH_HTTP_REDIRECT_FOLLOW);
+    wh_http_max_body(r, WH_MAX_TOKEN_ANSWER);
+    wh_http_timeouts(r, TOKEN_CALL_MS, 0, 0);
+    wh_wipe(jwt, strlen(jwt));
+    wh_wipe(form, strlen(form));
+    free(jwt);
+    s->flight = r;
+    wh_http_start(r, on_answer, s);
+}
+
+struct wh_token_wait *wh_token_get(struct wh_token_source *s, wh_token_fn done, void *data)
+{
+    struct wh_token_wait *wait = wh_calloc(1, sizeof *wait);
+    wait->source = s;
+    wait->done = done;
+    wait->data = data;
+    wait->round = s->round;
+    DL_APPEND(s->waiting, wait);
+    ensure_fetch(s);
+    return wait;
+}
+
+void wh_token_get_cancel(struct wh_token_wait *wait)
+{
+    DL_DELETE(wait->source->waiting, wait);
+    free(wait);
+}

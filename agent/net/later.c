@@ -1,0 +1,47 @@
+/* One-shot timers. */
+#include "wherry/net/later.h"
+
+#include "wherry/base/mem.h"
+
+struct wh_later {
+    uv_timer_t timer;
+    struct wh_later **slot;
+    void (*fn)(void *data);
+    void *data;
+};
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct wh_later *later = timer->data;
+    void (*fn)(void *) = later->fn;
+    void *data = later->data;
+    *later->slot = NULL;
+    uv_close((uv_handle_t *)timer, on_closed);
+    fn(data);
+}
+
+void wh_later(struct wh_later **slot, uv_loop_t *loop, uint64_t ms, void (*fn)(void *data), void *data)
+{
+    wh_later_cancel(slot);
+    struct wh_later *later = wh_calloc(1, sizeof *later);
+    later->slot = slot;
+    later->fn = fn;
+    later->data = data;
+    uv_timer_init(loop, &later->timer);
+    later->timer.data = later;
+    uv_update_time(loop);
+    uv_timer_start(&later->timer, on_timer, ms, 0);
+    *slot = later;
+}
+
+void wh_later_cancel(struct wh_later **slot)
+{
+    if (*slot)
+        uv_close((uv_handle_t *)&(*slot)->timer, on_closed);
+    *slot = NULL;
+}

@@ -1,0 +1,14 @@
+/* One-shot timers without the ceremony of libuv's handles: "call this in 500 ms, unless I say no". */
+#ifndef WH_NET_LATER_H
+#define WH_NET_LATER_H
+
+#include <stdint.h>
+#include <uv.h>
+
+struct wh_later;
+/* Calls fn(data) on the loop after ms. *slot (a running one is cancelled first) is NULL again before fn is
+ * called. */
+void wh_later(struct wh_later **slot, uv_loop_t *loop, uint64_t ms, void (*fn)(void *data), void *data);
+void wh_later_cancel(struct wh_later **slot); /* harmless on NULL */
+
+#endif
