@@ -60,6 +60,10 @@ static int make_stub(const struct wh_bundle *b, size_t i, struct wh_stubs *stubs
 static int make_stubs(const struct wh_bundle *b, struct wh_stubs *stubs, struct wh_error *err)
 {
     int root = b->spec->rootfs->fd;
+    /* These stay in the layer, 0755 (crun would make them 01755). */
+    if (wh_make_cwd(root, "/dev", 0, 0, err) < 0 || wh_make_cwd(root, "/proc", 0, 0, err) < 0 ||
+        wh_make_cwd(root, "/sys", 0, 0, err) < 0)
+        return -1;
     if (wh_stubs_add(stubs, root, "/etc/resolv.conf", false, err) < 0 ||
         wh_stubs_add(stubs, root, "/etc/hosts", false, err) < 0)
         return -1;

@@ -1,12 +1,12 @@
-/* The runtime's life: started detached, so that it is gone as soon as the container runs; then the
- * container's first process is our own child, whose exit is the RUN's. */
+/* The runtime's life: it stays in the foreground while the container runs, and its exit code is the RUN's.
+ * The container's first process is known by the pid file, and killed on a cancel: all others of the container
+ * die with it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,25 +22,22 @@
 #define OUTPUT_BUFFER 65536
 #define MAX_RUNTIME_LOG ((size_t)256 << 10)
 #define START_CANCEL_MS                                                                                      \
-    10000             /* how long a start may go on after a cancel before the runtime itself is killed */
-#define DRAIN_MS 1000 /* how long output may be open after the last process is gone */
+    10000                /* how long a start may go on after a cancel before the runtime itself is killed */
+#define CANCEL_TURN_MS 5 /* how often the pid file of a start that was canceled is looked for */
+#define DRAIN_MS 1000    /* how long output may be open after the last process is gone */
 
 struct running {
     const struct wh_bundle *bundle;
     int out[2];    /* reading ends of stream 1 and 2; -1 at end of file */
     pid_t runtime; /* 0: reaped */
     int runtime_fd;
-    pid_t init; /* the container's first process; 0: not known, or reaped */
-    int init_fd;
-    int init_status;
-    bool failed; /* the runtime could not start it */
+    int status; /* the runtime's end, as waitpid() gives it */
     bool canceled;
+    bool killed; /* the container, after a cancel */
     uint64_t cancel_deadline;
     int leaf; /* cgroup v2 */
     char leaf_name[32];
     int64_t oom_before;
-    uint64_t began;
-    uint64_t start_ns;
 };
 
 /* ---- start ---- */
@@ -56,7 +53,6 @@ static char **runtime_argv(const struct wh_bundle *b)
     if (b->container->is_crun)
         wh_strv_add(&argv, "--cgroup-manager=disabled");
     wh_strv_add(&argv, "run");
-    wh_strv_add(&argv, "--detach");
     wh_strv_add(&argv, "--no-new-keyring");
     wh_strv_take(&argv, wh_printf("--bundle=%s", b->box));
     wh_strv_take(&argv, wh_printf("--pid-file=%s/pid", b->box));
@@ -170,124 +166,93 @@ static bool output_open(const struct running *r)
     return r->out[0] >= 0 || r->out[1] >= 0;
 }
 
-static int read_pid(const struct running *r, struct wh_error *err)
+/* The container's first process, by the pid file; 0: not started yet. Its number can't be another's: while
+ * the runtime lives it is the runtime's child, and after that ours. */
+static pid_t container_pid(const struct running *r)
 {
     wh_autofree char *path = wh_path_join(r->bundle->box, "pid");
     wh_autostr text = {0};
     uint64_t pid;
-    if (wh_read_file(AT_FDCWD, path, 32, &text, err) < 0)
-        return -1;
+    if (wh_read_file(AT_FDCWD, path, 32, &text, NULL) < 0)
+        return 0;
     while (text.len > 0 && text.data[text.len - 1] == '\n')
         wh_str_truncate(&text, text.len - 1);
-    if (!wh_parse_u64(wh_str_text(&text), INT32_MAX, &pid) || pid < 2)
-        return wh_fail(err, WH_E_FAILED, "the container runtime wrote no process number");
-    return (int)pid;
+    return wh_parse_u64(wh_str_text(&text), INT32_MAX, &pid) && pid > 1 ? (pid_t)pid : 0;
 }
 
-static void kill_init(const struct running *r)
+/* Again and again until the runtime is gone: a container that was just being started has no pid yet. */
+static void kill_container(struct running *r)
 {
-    if (r->init_fd >= 0)
-        (void)syscall(SYS_pidfd_send_signal, r->init_fd, SIGKILL, NULL, 0);
+    pid_t pid = r->killed ? 0 : container_pid(r);
+    if (pid > 0) {
+        (void)kill(pid, SIGKILL);
+        r->killed = true;
+    }
+    if (wh_mono_ms() >= r->cancel_deadline) {
+        (void)kill(r->runtime, SIGKILL);
+        if (r->leaf >= 0)
+            (void)wh_cgroup_kill(r->leaf, NULL);
+    }
 }
 
-/* The runtime is done: either the container runs now, or it never will. */
-static int runtime_ended(struct running *r, struct wh_error *err)
+/* A runtime that was killed (by the kernel, for want of memory) leaves its container to us. */
+static void kill_orphan(const struct running *r)
 {
-    int status = 0;
-    if (waitpid(r->runtime, &status, WNOHANG) <= 0)
-        return 0;
+    pid_t pid = WIFSIGNALED(r->status) ? container_pid(r) : 0;
+    if (pid <= 0)
+        return;
+    (void)kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+static void runtime_ended(struct running *r)
+{
+    if (waitpid(r->runtime, &r->status, WNOHANG) <= 0)
+        return;
     r->runtime = 0;
     (void)close(wh_steal_fd(&r->runtime_fd));
-    r->start_ns = wh_mono_ns() - r->began;
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        r->failed = true;
-        return 0;
-    }
-    int pid = read_pid(r, err);
-    if (pid < 0)
-        return -1;
-    r->init = pid;
-    r->init_fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (r->init_fd < 0)
-        return wh_fail_errno(err, "watch the container's process");
-    if (r->canceled)
-        kill_init(r);
-    return 0;
+    kill_orphan(r);
 }
 
-static void init_ended(struct running *r)
-{
-    if (waitpid(r->init, &r->init_status, WNOHANG) != r->init)
-        return;
-    r->init = 0;
-    (void)close(wh_steal_fd(&r->init_fd));
-}
+enum { AT_OUT, AT_ERRORS, AT_RUNTIME, AT_CANCEL, AT_COUNT };
 
-static void cancel(struct running *r)
-{
-    r->canceled = true;
-    r->cancel_deadline = wh_mono_ms() + START_CANCEL_MS;
-    kill_init(r);
-}
-
-/* A start that hangs although it was canceled. Its half-made container dies with the group, or with the
- * builder. */
-static void kill_start(struct running *r)
-{
-    (void)kill(r->runtime, SIGKILL);
-    if (r->leaf >= 0)
-        (void)wh_cgroup_kill(r->leaf, NULL);
-}
-
-enum { AT_OUT, AT_ERRORS, AT_RUNTIME, AT_INIT, AT_CANCEL, AT_COUNT };
-
-static int wait_ms(const struct running *r, uint64_t drain_deadline)
-{
-    uint64_t now = wh_mono_ms();
-    if (drain_deadline > 0)
-        return drain_deadline > now ? (int)(drain_deadline - now) : 0;
-    if (r->canceled && r->runtime > 0)
-        return r->cancel_deadline > now ? (int)(r->cancel_deadline - now) : 100;
-    return -1;
-}
-
-static int turn(struct running *r, uint64_t drain_deadline, struct wh_error *err)
+static int turn(struct running *r, int timeout, struct wh_error *err)
 {
     struct pollfd fds[AT_COUNT] = {
         [AT_OUT] = {.fd = r->out[0], .events = POLLIN},
         [AT_ERRORS] = {.fd = r->out[1], .events = POLLIN},
         [AT_RUNTIME] = {.fd = r->runtime_fd, .events = POLLIN},
-        [AT_INIT] = {.fd = r->init_fd, .events = POLLIN},
         [AT_CANCEL] = {.fd = r->canceled ? -1 : r->bundle->spec->cancel_fd, .events = POLLIN},
     };
-    int n = poll(fds, AT_COUNT, wait_ms(r, drain_deadline));
+    int n = poll(fds, AT_COUNT, timeout);
     if (n < 0 && errno != EINTR)
         return wh_fail_errno(err, "wait for the container");
-    if (n <= 0) {
-        if (r->canceled && r->runtime > 0 && wh_mono_ms() >= r->cancel_deadline)
-            kill_start(r);
+    if (n <= 0)
         return 0;
+    if (fds[AT_CANCEL].revents != 0) {
+        r->canceled = true;
+        r->cancel_deadline = wh_mono_ms() + START_CANCEL_MS;
     }
-    if (fds[AT_CANCEL].revents != 0)
-        cancel(r);
     for (int stream = 0; stream < 2; stream++)
         if (fds[stream].revents != 0)
             take_output(r, stream);
-    if (fds[AT_RUNTIME].revents != 0 && runtime_ended(r, err) < 0)
-        return -1;
-    if (fds[AT_INIT].revents != 0)
-        init_ended(r);
+    if (fds[AT_RUNTIME].revents != 0)
+        runtime_ended(r);
     return 0;
 }
 
 static int follow(struct running *r, struct wh_error *err)
 {
-    while (r->runtime > 0 || r->init > 0)
-        if (turn(r, 0, err) < 0)
+    while (r->runtime > 0) {
+        if (r->canceled)
+            kill_container(r);
+        if (turn(r, r->canceled ? CANCEL_TURN_MS : -1, err) < 0)
             return -1;
+    }
     uint64_t deadline = wh_mono_ms() + DRAIN_MS;
-    while (output_open(r) && wh_mono_ms() < deadline)
-        if (turn(r, deadline, err) < 0)
+    for (uint64_t now; output_open(r) && (now = wh_mono_ms()) < deadline;)
+        if (turn(r, (int)(deadline - now), err) < 0)
             return -1;
     return 0;
 }
@@ -328,15 +293,14 @@ static bool is_program_fault(const char *message)
     return false;
 }
 
-static int start_failed(const struct running *r, struct wh_run_result *result, struct wh_error *err)
+static int start_failed(const struct running *r, const char *message, struct wh_run_result *result,
+                        struct wh_error *err)
 {
     const struct wh_run_spec *spec = r->bundle->spec;
     const char *slash = strrchr(r->bundle->container->runtime, '/');
     const char *name = slash ? slash + 1 : r->bundle->container->runtime;
-    wh_autofree char *message = runtime_message(r->bundle);
-    if (!message || !is_program_fault(message))
-        return wh_fail(err, WH_E_FAILED, "%s could not start the container: %s", name,
-                       message ? message : "it says nothing about why");
+    if (!is_program_fault(message))
+        return wh_fail(err, WH_E_FAILED, "%s could not start the container: %s", name, message);
     wh_autofree char *line = wh_printf("%s: %s\n", name, message);
     if (spec->on_output)
         spec->on_output(spec->arg, 2, line, strlen(line));
@@ -354,18 +318,14 @@ static bool saw_oom(const struct running *r)
 
 static int conclude(const struct running *r, struct wh_run_result *result, struct wh_error *err)
 {
-    *result = (struct wh_run_result){.start_ns = r->start_ns};
+    *result = (struct wh_run_result){0};
     if (r->canceled)
         return wh_fail(err, WH_E_CANCELED, "canceled");
-    if (r->failed)
-        return start_failed(r, result, err);
+    wh_autofree char *message = runtime_message(r->bundle);
+    if (message)
+        return start_failed(r, message, result, err);
     result->oom = saw_oom(r);
-    if (WIFSIGNALED(r->init_status)) {
-        result->signal = WTERMSIG(r->init_status);
-        result->exit_code = 128 + result->signal;
-    } else {
-        result->exit_code = WEXITSTATUS(r->init_status);
-    }
+    result->exit_code = WIFSIGNALED(r->status) ? 128 + WTERMSIG(r->status) : WEXITSTATUS(r->status);
     return 0;
 }
 
@@ -373,16 +333,15 @@ static int conclude(const struct running *r, struct wh_run_result *result, struc
 static void stop(struct running *r)
 {
     if (r->runtime > 0) {
-        (void)kill(r->runtime, SIGKILL);
-        while (waitpid(r->runtime, NULL, 0) < 0 && errno == EINTR)
-            ;
+        r->canceled = true;
+        r->cancel_deadline = wh_mono_ms() + START_CANCEL_MS;
+        while (r->runtime > 0) {
+            kill_container(r);
+            (void)poll(NULL, 0, CANCEL_TURN_MS);
+            runtime_ended(r);
+        }
     }
-    if (r->init > 0) {
-        (void)kill(r->init, SIGKILL);
-        while (waitpid(r->init, NULL, 0) < 0 && errno == EINTR)
-            ;
-    }
-    int *const fds[] = {&r->out[0], &r->out[1], &r->runtime_fd, &r->init_fd};
+    int *const fds[] = {&r->out[0], &r->out[1], &r->runtime_fd};
     for (size_t i = 0; i < WH_COUNT(fds); i++)
         if (*fds[i] >= 0)
             (void)close(wh_steal_fd(fds[i]));
@@ -396,9 +355,7 @@ int wh_runtime_run(const struct wh_bundle *b, struct wh_run_result *result, stru
         .bundle = b,
         .out = {-1, -1},
         .runtime_fd = -1,
-        .init_fd = -1,
         .leaf = -1,
-        .began = wh_mono_ns(),
     };
     int done = start(&r, err) < 0 || follow(&r, err) < 0 ? -1 : conclude(&r, result, err);
     stop(&r);

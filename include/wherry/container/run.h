@@ -84,10 +84,8 @@ struct wh_run_spec {
 };
 
 struct wh_run_result {
-    int exit_code;     /* 0..255; 128 + signal if killed */
-    int signal;        /* 0 if it exited */
-    bool oom;          /* the kernel killed something in it for want of memory */
-    uint64_t start_ns; /* from the call to the program's exec, as near as can be seen */
+    int exit_code; /* 0..255; 128 + signal if killed */
+    bool oom;      /* the kernel killed something in it for want of memory */
 };
 
 /* Blocks until all processes of it are gone. 0: the process ran and result tells how it ended (also a missing
