@@ -197,14 +197,13 @@ static void test_index_choice(void **state)
 #define ENTRY(digest, platform)                                                                              \
     "{\"mediaType\":\"" WH_MEDIA_OCI_MANIFEST "\",\"digest\":\"" digest                                      \
     "\",\"size\":1,\"platform\":" platform "}"
-    const char *text = "{\"schemaVersion\":2,\"manifests\":[" ENTRY(D1, "{\"architecture\":\"unknown\","
-                                                                        "\"os\":\"unknown\"}") "," ENTRY(
-        D1,
-        "{\"architecture\":\"arm\",\"os\":\"linux\",\"variant\":\"v5\"}") "," ENTRY(D2,
-                                                                                    "{\"architecture\":"
-                                                                                    "\"arm\",\"os\":"
-                                                                                    "\"linux\",\"variant\":"
-                                                                                    "\"v7\"}") "]}";
+    const char *text = "{\"schemaVersion\":2,\"manifests\":[" ENTRY(
+        D1, "{\"architecture\":\"unknown\","
+            "\"os\":\"unknown\"}") "," ENTRY(D1, "{\"architecture\":\"arm\",\"os\":\"linux\",\"variant\":"
+                                                 "\"v5\"}") "," ENTRY(D2, "{\"architecture\":"
+                                                                          "\"arm\",\"os\":"
+                                                                          "\"linux\",\"variant\":"
+                                                                          "\"v7\"}") "]}";
     wh_autoindex index = {0};
     struct wh_platform want;
     struct wh_digest d2;
