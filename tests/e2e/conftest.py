@@ -105,12 +105,14 @@ class Runs:
     repo: repositories.Repository
 
     def event(self, **change: Any) -> Event:
-        return Event(**{"repository": "acme/web", "sha": self.repo.head, "server_url": self.git.url, **change})
+        settings: dict[str, Any] = {"repository": "acme/web", "sha": self.repo.head, "server_url": self.git.url, **change}
+        return Event(**settings)
 
     def queue(self, text: str, event: Event | None = None, job: str | None = None, **inputs: Any) -> str:
+        inputs.setdefault("github_token", TOKEN)
         options = {k: inputs.pop(k) for k in ("lenient", "labels", "acknowledge") if k in inputs}
         return self.client.queue_workflow(".github/workflows/ci.yml", job, text=text, event=event or self.event(),
-                                          inputs=Inputs(**{"github_token": TOKEN, **inputs}), **options)
+                                          inputs=Inputs(**inputs), **options)
 
     def run(self, text: str, timeout: float = 60, **options: Any) -> dict[str, Any]:
         return self.client.wait(self.queue(text, **options), timeout)

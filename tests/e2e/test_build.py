@@ -154,7 +154,7 @@ def test_push_without_password(builder: Builder, registry: Registry, place) -> N
 
 def test_two_builds_at_once(builder: Builder, place) -> None:
     builder.dockerfile("FROM BASE\nRUN sleep 1; echo x > /x\nRUN echo y > /y\n")
-    command = [builder.wherry.binary, "build", "--progress", "plain", "--output", "type=oci,dest="]
+    command = [str(builder.wherry.binary), "build", "--progress", "plain", "--output", "type=oci,dest="]
     running = [subprocess.Popen([*command[:-1], f"type=oci,dest={place}/{n}.tar", str(builder.context)], env=builder.wherry.env,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for n in range(2)]
     said = [process.communicate(timeout=120)[0] for process in running]

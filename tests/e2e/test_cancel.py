@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from typing import Any
 
 from tests.service.client import Client, step_log
 
@@ -16,7 +17,7 @@ SLEEP = steps("name: long\nrun: |\n  echo started\n  trap 'echo got-int; exit 13
               "name: skipped\nrun: echo no", "name: cleanup\nif: always()\nrun: echo cleaned")
 
 
-def started(runs: Runs, text: str = SLEEP, **options: object) -> str:
+def started(runs: Runs, text: str = SLEEP, **options: Any) -> str:
     ident = runs.queue(text, **options)
     runs.client.wait_for_text(ident, "started", 30)
     return ident

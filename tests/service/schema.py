@@ -108,7 +108,7 @@ def map_of(shape: Shape) -> Shape:
 
 
 def record(required: Mapping[str, Shape], optional: Mapping[str, Shape] | None = None) -> Shape:
-    optional = optional or {}
+    others: Mapping[str, Shape] = optional or {}
 
     def check(value: Any, path: str, faults: Faults) -> None:
         if not isinstance(value, dict):
@@ -123,8 +123,8 @@ def record(required: Mapping[str, Shape], optional: Mapping[str, Shape] | None =
         for key, item in value.items():
             if key in required:
                 continue
-            if key in optional:
-                optional[key](item, prefix + key, faults)
+            if key in others:
+                others[key](item, prefix + key, faults)
             else:
                 faults.append(f"{prefix}{key}: unknown field")
 

@@ -36,11 +36,11 @@ class Wherry:
         self.env |= {"WHERRY_STATE": str(self.state), "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1", "LANG": "C.UTF-8", **env}
         self._process: subprocess.Popen[bytes] | None = None
 
-    def run(self, *arguments: str | Path, check: bool = False, timeout: float = 120, cwd: Path | None = None, input: str | None = None,
-            **env: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str | Path, check: bool = False, timeout: float = 120, cwd: Path | None = None,
+            env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """One command to its end; standard output and error as text."""
-        done = subprocess.run([self.binary, *map(str, arguments)], env={**self.env, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              text=True, errors="replace", timeout=timeout, cwd=cwd, **({"input": input} if input is not None else {"stdin": subprocess.DEVNULL}))
+        done = subprocess.run([str(self.binary), *map(str, arguments)], env={**self.env, **(env or {})}, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", timeout=timeout, cwd=cwd)
         if check and done.returncode:
             raise AssertionError(f"wherry {' '.join(map(str, arguments))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done

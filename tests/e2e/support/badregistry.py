@@ -118,11 +118,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._content(data, digest, ociimage.MANIFEST, trouble)
         elif "/blobs/" in path:
             digest = path.rpartition("/")[2]
-            data = self.owner.blob(digest)
-            if data is None:
+            content = self.owner.blob(digest)
+            if content is None:
                 self._error(404, "BLOB_UNKNOWN")
             else:
-                self._content(data, digest, "application/octet-stream", trouble)
+                self._content(content, digest, "application/octet-stream", trouble)
         else:
             self._error(404, "NAME_UNKNOWN")
 

@@ -83,7 +83,7 @@ class Builder:
         self.put("Dockerfile", text.replace("BASE", self.base))
 
     def build(self, *arguments: str, check: bool = True, env: dict[str, str] | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        done = self.wherry.run("build", "--progress", "plain", *arguments, str(self.context), timeout=timeout, **(env or {}))
+        done = self.wherry.run("build", "--progress", "plain", *arguments, str(self.context), timeout=timeout, env=env)
         if check and done.returncode:
             raise AssertionError(f"build failed with exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done

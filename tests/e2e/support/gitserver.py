@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 from urllib.parse import unquote, urlsplit
 
 CHUNK = 1 << 16
@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
             threading.Thread(target=_feed, args=(process.stdin, body), daemon=True).start()
             self._answer(process.stdout)
 
-    def _answer(self, output: BinaryIO) -> None:
+    def _answer(self, output: IO[bytes]) -> None:
         """A CGI answer: headers, then the body in chunks."""
         status, headers = 200, []
         while line := output.readline().strip():
@@ -184,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
 
-def _feed(pipe: BinaryIO, body: bytes) -> None:
+def _feed(pipe: IO[bytes], body: bytes) -> None:
     try:
         pipe.write(body)
         pipe.close()

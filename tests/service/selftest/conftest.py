@@ -50,7 +50,8 @@ class World:
 def world() -> Callable[[Test], None]:
     def run(body: Test, **options: Any) -> None:
         async def main() -> None:
-            service = Service(Options(**{"hold": 5.0, **options}))
+            options.setdefault("hold", 5.0)
+            service = Service(Options(**options))
             await service.start()
             try:
                 async with aiohttp.ClientSession() as http:

@@ -40,7 +40,8 @@ def expression_of(pieces: list[tuple[bool, str]]) -> str:
     """One expression for text that mixes literals and expressions."""
     if len(pieces) == 1 and pieces[0][0]:
         return pieces[0][1]
-    layout, arguments = "", []
+    layout = ""
+    arguments: list[str] = []
     for is_expression, piece in pieces:
         if is_expression:
             layout += "{%d}" % len(arguments)
