@@ -25,6 +25,8 @@
 #define SKIPPED 77
 #define BUSYBOX "/bin/busybox"
 
+#pragma GCC diagnostic ignored "-Wunused-function" /* each program uses its part */
+
 static struct wh_builder_env env; /* inside only */
 
 /* ---- outside ---- */
