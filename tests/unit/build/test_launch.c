@@ -1,4 +1,5 @@
-/* The start of a builder, from both sides: the outer process launches this program, the inner one does what its options say. */
+/* The start of a builder, from both sides: the outer process launches this program, the inner one does what
+ * its options say. */
 #include "container/in_builder.h"
 
 #include <dirent.h>
@@ -276,8 +277,9 @@ int main(int argc, char **argv)
         return SKIPPED;
     scratch = scratch_folder();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_who),   cmocka_unit_test(test_bomb),          cmocka_unit_test(test_kill),
-        cmocka_unit_test(test_share), cmocka_unit_test(test_foreign_state), cmocka_unit_test(test_groups_gone),
+        cmocka_unit_test(test_who),           cmocka_unit_test(test_bomb),
+        cmocka_unit_test(test_kill),          cmocka_unit_test(test_share),
+        cmocka_unit_test(test_foreign_state), cmocka_unit_test(test_groups_gone),
     };
     int failed = cmocka_run_group_tests_name("launch", tests, NULL, NULL);
     (void)wh_remove_tree(AT_FDCWD, scratch, NULL);
