@@ -155,7 +155,8 @@ static int acquire(struct wh_cache_mount *m, const char *const *scopes, size_t n
         if (rc < 0)
             return -1;
         if (m->lock < 0) {
-            wh_autofree char *again = wh_steal(&folder);
+            free(folder);
+            folder = NULL;
             m->lock = lock_instance(s, scopes[0], id, sharing, cancel, arg, &folder, &instance, err);
             if (m->lock < 0)
                 return -1;
