@@ -1,0 +1,88 @@
+/* A runner's side of the broker: session, long poll, acknowledge, and acquiring a job at the run service
+ * (runner-protocol.md §3, §4.1). Asynchronous on the HTTP client's loop; no callback comes from within a
+ * call. How long to wait between tries and when to give up is the caller's (the daemon's state machine); here
+ * an outcome says what happened. */
+#ifndef WH_GITHUB_SESSION_H
+#define WH_GITHUB_SESSION_H
+
+#include "wherry/config/runner.h"
+#include "wherry/github/credentials.h"
+#include "wherry/github/outcome.h"
+#include "wherry/net/http.h"
+
+#define WH_MAX_MESSAGE_BYTES ((size_t)1 << 20)      /* of a poll's answer */
+#define WH_MAX_JOB_MESSAGE_BYTES ((size_t)16 << 20) /* of an acquired job */
+#define WH_MAX_ID_CHARS 256
+
+/* ---- messages ---- */
+enum wh_message_type {
+    WH_MESSAGE_JOB,           /* RunnerJobRequest: announces a job */
+    WH_MESSAGE_CANCEL,        /* JobCancellation */
+    WH_MESSAGE_REFRESH,       /* AgentRefresh, RunnerRefresh: GitHub's own binary should update */
+    WH_MESSAGE_SHUTDOWN,      /* RunnerShutdown */
+    WH_MESSAGE_MIGRATION,     /* BrokerMigration */
+    WH_MESSAGE_TOKEN_REFRESH, /* ForceTokenRefresh */
+    WH_MESSAGE_OTHER
+};
+struct wh_message {
+    enum wh_message_type type;
+    char *type_text;
+    char *id;                /* messageId as text; "" where absent */
+    char *request_id;        /* JOB */
+    char *run_service_url;   /* JOB; NULL if absent */
+    char *billing_owner_id;  /* JOB; NULL if absent */
+    bool should_acknowledge; /* JOB */
+    char *job_id;            /* CANCEL */
+    uint64_t timeout_ms;     /* CANCEL; 0 if absent */
+    char *reason;            /* SHUTDOWN; may be NULL */
+    char *broker_url;        /* MIGRATION */
+};
+/* Parses a poll's answer. */
+int wh_message_parse(const char *text, size_t len, struct wh_message *out, struct wh_error *err);
+void wh_message_clear(struct wh_message *m);
+#define wh_automessage __attribute__((cleanup(wh_message_clear))) struct wh_message
+
+/* ---- the session ---- */
+struct wh_session;
+/* config and key are borrowed and outlive it; version is copied. owner: "box1 (PID: 812)". */
+struct wh_session *wh_session_new(struct wh_http_client *http, const struct wh_runner_config *config,
+                                  const struct wh_rsa_key *key, const char *version, const char *owner);
+/* Ends calls under way without callbacks. */
+void wh_session_free(struct wh_session *s);
+void wh_session_set_version(struct wh_session *s, const char *version);
+bool wh_session_is_open(const struct wh_session *s);
+const char *wh_session_id(const struct wh_session *s); /* NULL if none */
+
+/* err is NULL where outcome is OK or EMPTY. */
+typedef void (*wh_session_fn)(void *data, enum wh_outcome outcome, struct wh_error *err);
+void wh_session_create(struct wh_session *s, wh_session_fn done, void *data);
+/* Forgets the session, and deletes it at the service: best effort, at most 5 s; done may be NULL (the call
+ * then goes on for as long as s lives). */
+void wh_session_delete(struct wh_session *s, wh_session_fn done, void *data);
+/* A left-over session of an earlier process, by its id. */
+void wh_session_delete_id(struct wh_session *s, const char *id, wh_session_fn done, void *data);
+/* No session any more (it was refused). */
+void wh_session_forget(struct wh_session *s);
+
+/* One long poll. message is set where outcome is OK (borrowed for the callback). */
+typedef void (*wh_poll_fn)(void *data, enum wh_outcome outcome, const struct wh_message *message,
+                           struct wh_error *err);
+void wh_session_poll(struct wh_session *s, bool busy, bool fresh_connection, wh_poll_fn done, void *data);
+void wh_session_poll_abort(struct wh_session *s); /* without a callback */
+/* BrokerMigration: polls go there from now on. */
+void wh_session_migrate(struct wh_session *s, const char *broker_url);
+/* ForceTokenRefresh. */
+void wh_session_drop_token(struct wh_session *s);
+
+/* At most 5 s, one try. */
+void wh_session_acknowledge(struct wh_session *s, const struct wh_message *job, wh_session_fn done,
+                            void *data);
+
+/* The job message (may be taken by setting *message to NULL), or SKIP, TRANSIENT (after 5 tries), DENIED. */
+typedef void (*wh_acquire_fn)(void *data, enum wh_outcome outcome, cJSON **message, struct wh_error *err);
+struct wh_acquire;
+struct wh_acquire *wh_session_acquire(struct wh_session *s, const struct wh_message *job, wh_acquire_fn done,
+                                      void *data);
+void wh_acquire_cancel(struct wh_acquire **acquire); /* without a callback; harmless on NULL */
+
+#endif
