@@ -142,9 +142,9 @@ async def acknowledge(call: Call) -> web.Response:
     return answer(200, {})
 
 
-def job_request(service_url: str, message_id: int, request: str, acknowledge_it: bool, billing: str | None, job: str) -> Message:
+def job_request(run_url: str, message_id: int, request: str, acknowledge_it: bool, billing: str | None, job: str) -> Message:
     """The small message that announces a job."""
-    body = {"id": guid(), "runner_request_id": request, "should_acknowledge": acknowledge_it, "run_service_url": service_url + "/_run/7/"}
+    body = {"id": guid(), "runner_request_id": request, "should_acknowledge": acknowledge_it, "run_service_url": run_url}
     if billing:
         body["billing_owner_id"] = billing
     return Message(message_id, "RunnerJobRequest", json.dumps(body), job)

@@ -39,6 +39,7 @@ class Options:
     runner_version: str = "2.336.0"
     pat: str = "ghp_doubledoubledouble"
     repositories: str = ""
+    run_url: str = ""
     unknown_actions: list[str] = field(default_factory=list)
     groups: list[dict[str, Any]] = field(
         default_factory=lambda: [{"id": 1, "name": "Default", "default": True, "is_hosted": False},
@@ -121,7 +122,7 @@ class Service:
             if scope != runner.scope.lower() and scope.rpartition("/")[0] != runner.scope.lower():
                 continue
             job.state, job.runner = "assigned", runner.id
-            return broker.job_request(self.url, self.next_message(), job.request, job.acknowledge, job.billing, job.id)
+            return broker.job_request(self.options.run_url or self.url + "/_run/7/", self.next_message(), job.request, job.acknowledge, job.billing, job.id)
         return None
 
     def job_ended(self, job: Job) -> None:

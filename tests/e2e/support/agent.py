@@ -34,6 +34,8 @@ class Wherry:
         self.env = {k: v for k, v in os.environ.items() if not k.upper().startswith(("GITHUB_", "ACTIONS_", "RUNNER_", "INPUT_"))}
         # Leaks of short commands are the unit tests' business; the exit code must be the command's own.
         self.env |= {"WHERRY_STATE": str(self.state), "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1", "LANG": "C.UTF-8", **env}
+        # Words before the agent's own command line, such as an unshare.
+        self.prefix: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, *arguments: str | Path, check: bool = False, timeout: float = 120, cwd: Path | None = None,
@@ -53,7 +55,7 @@ class Wherry:
     def start(self, *arguments: str, client: Client | None = None, **env: str) -> None:
         """``wherry run`` in the background; with a client, wait until it polls."""
         with open(self.log, "ab") as log:
-            self._process = subprocess.Popen([self.binary, "run", *arguments], env={**self.env, **env}, stdin=subprocess.DEVNULL,
+            self._process = subprocess.Popen([*self.prefix, str(self.binary), "run", *arguments], env={**self.env, **env}, stdin=subprocess.DEVNULL,
                                              stdout=log, stderr=log, start_new_session=True)
         if client is not None:
             try:
