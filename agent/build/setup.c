@@ -133,6 +133,7 @@ int wh_builder_setup(struct wh_builder_env *out, struct wh_error *err)
     const struct wh_container_options options = {
         .run_dir = out->run_dir,
         .state_dir = out->state,
+        .runtime = wh_json_string(out->options, "runtime"),
         .cgroup_v2 = out->cgroup_v2,
         .cgroup_v1_memory = out->cgroup_v1_memory,
     };

@@ -17,7 +17,8 @@ struct wh_build_launch_options {
                       context) */
     gid_t job_gid;
     const cJSON *scope;   /* the trust scope; NULL: the local scope of command line builds. Copied */
-    const cJSON *options; /* what else the builder is told (configuration); NULL. Copied. No secrets */
+    const cJSON *options; /* what else the builder is told; NULL. Copied. No secrets. Of ours: "runtime"
+                             (crun, runc or a path) */
     uint64_t pids_max;    /* 0: WH_CGROUP_PIDS_DEFAULT */
     uint64_t memory_max;  /* bytes; 0: no limit of its own */
 };

@@ -9,7 +9,6 @@
 #include <sys/wait.h>
 
 #include "wherry/base/clock.h"
-#include "wherry/platform/userns.h"
 
 #define CGROUP2_MAGIC 0x63677270
 #define PIDS_MAX 64
@@ -65,7 +64,7 @@ static int do_bomb(void)
             _exit(0);
         }
     }
-    return n < PIDS_MAX ? 42 : 1;
+    _exit(n < PIDS_MAX ? 42 : 1); /* without what a sanitizer does at the end: it needs a thread */
 }
 
 /* A daemon that tries to outlive its builder. */
@@ -187,7 +186,7 @@ static void test_who(void **state)
     wh_autofree char *path = wh_path_join(scratch, "state");
     struct stat st;
     assert_int_equal(stat(path, &st), 0);
-    assert_true(st.st_uid >= 65536);
+    assert_true(geteuid() == 0 ? st.st_uid >= 65536 : st.st_uid == geteuid());
     assert_int_equal(st.st_mode & 07777, 0700);
 }
 
@@ -195,6 +194,8 @@ static void test_bomb(void **state)
 {
     (void)state;
     struct launched l;
+    if (geteuid() != 0)
+        skip(); /* a user has groups only where systemd delegates some */
     launch(&l, "bomb", PIDS_MAX);
     wait_end(&l);
     assert_int_equal(l.outside.exit_code, 42);
@@ -226,6 +227,8 @@ static void test_share(void **state)
     (void)state;
     struct launched l;
     wh_autoerror err = {0};
+    if (geteuid() != 0)
+        skip(); /* nothing to map: the files are the job's */
     wh_autofree char *folder = wh_path_join(scratch, "context");
     must(mkdir(folder, 0700), folder);
     wh_autoclose int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -249,6 +252,8 @@ static void test_foreign_state(void **state)
     wh_autofree char *folder = wh_path_join(scratch, "foreign");
     int pair[2];
     uv_loop_t loop;
+    if (geteuid() != 0)
+        skip();
     must(mkdir(folder, 0700), folder);
     must(chown(folder, 1000, 1000), folder);
     assert_int_equal(uv_loop_init(&loop), 0);
