@@ -278,7 +278,7 @@ static int read_registered(const cJSON *answer, struct wh_runner_config *config,
 static int register_with(struct remote *remote, const struct wh_register_options *o,
                          const struct wh_rsa_key *key, struct wh_runner_config *config, struct wh_error *err)
 {
-    int64_t old;
+    int64_t old = 0;
     int status;
     if (find_group(remote, o, config, err) || find_runner(remote, o, &old, err))
         return -1;
