@@ -1,0 +1,194 @@
+/* COPY, ADD and WORKDIR: their keys and their layers (builder.md §1.4, §1.6 WORKDIR, §3). */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "solve.h"
+
+#include "wherry/base/fs.h"
+#include "wherry/container/rootfs.h"
+#include "wherry/container/user.h"
+
+/* What the files of a step are, from an opened origin. */
+static int collect(struct build *b, const struct wh_df_step *step, const struct from *from,
+                   struct wh_ignore *exclude, struct source *out, struct wh_error *err)
+{
+    *out = (struct source){
+        .root = from->root, .no_xdev = from->no_xdev, .ignore = from->ignore, .exclude = exclude};
+    for (size_t i = 0; i < step->nsources; i++)
+        if (source_collect(out, step->sources[i].path, err) < 0)
+            return wh_wrap(err, "failed to compute cache key: failed to calculate checksum of ref %s",
+                           from->context ? "context" : "stage");
+    return from->context ? source_hash(b, out, err) : 0;
+}
+
+static int exclude_of(const struct wh_df_step *step, struct wh_ignore **out, struct wh_error *err)
+{
+    *out = NULL;
+    if (!step->instr->excludes || !step->instr->excludes[0])
+        return 0;
+    return wh_ignore_from_patterns(step->instr->excludes, "--exclude", out, err);
+}
+
+/* The fields that don't depend on where the files come from. */
+static void add_fields(const struct wh_df_step *step, struct key *k)
+{
+    key_number(k, step->kind);
+    key_text(k, step->workdir);
+    key_text(k, step->kind == WH_DF_WORKDIR ? step->user : NULL);
+    key_text(k, step->dest);
+    key_text(k, step->chown);
+    key_text(k, step->chmod.given ? step->chmod.text : NULL);
+    key_list(k, step->instr->excludes);
+    key_number(k, step->instr->link);
+    key_number(k, step->instr->unpack);
+    key_number(k, step->nfiles);
+    for (size_t i = 0; i < step->nfiles; i++) {
+        key_text(k, step->files[i].name);
+        key_text(k, step->files[i].content);
+    }
+}
+
+/* Files of the context count by content; those of a stage or image by what that stage or image is, and the
+ * paths. */
+static int source_fields(struct build *b, const char *platform, const struct wh_df_step *step,
+                         bool definition, struct key *k, struct wh_error *err)
+{
+    if (from_key(b, &step->from, platform, definition, k, err) < 0)
+        return -1;
+    if (!from_is_context(b, &step->from)) {
+        for (size_t i = 0; i < step->nsources; i++)
+            key_text(k, step->sources[i].path);
+        return 0;
+    }
+    struct from from;
+    struct source source = {0};
+    struct wh_ignore *exclude;
+    if (exclude_of(step, &exclude, err) < 0)
+        return -1;
+    int status = from_open(b, &step->from, platform, &from, err);
+    if (status == 0)
+        status = collect(b, step, &from, exclude, &source, err);
+    if (status == 0)
+        source_key(&source, k);
+    source_clear(&source);
+    wh_ignore_free(exclude);
+    return status;
+}
+
+int add_key(struct build *b, struct stage *s, const struct wh_df_step *step, bool definition, struct key *k,
+            struct wh_error *err)
+{
+    add_fields(step, k);
+    if (step->nsources == 0)
+        return 0;
+    return source_fields(b, b->plan->stages[s->index].platform, step, definition, k, err);
+}
+
+static void warn_owner(struct build *b, uint64_t vertex, const char *text)
+{
+    wh_autofree char *line = wh_printf("user or group of `%s` is not in the image: 0:0 is used", text);
+    report_warning(&b->report, vertex, line);
+}
+
+static int resolve_owner(struct build *b, int root, bool empty, const char *text, uint64_t vertex, uid_t *uid,
+                         gid_t *gid, struct wh_error *err)
+{
+    bool unknown = false;
+    if (wh_run_owner_resolve(empty ? -1 : root, text, uid, gid, &unknown, err) < 0)
+        return -1;
+    if (unknown)
+        warn_owner(b, vertex, text);
+    return 0;
+}
+
+static int make_workdir(struct build *b, const struct wh_df_step *step, int root, bool empty, uint64_t vertex,
+                        struct wh_error *err)
+{
+    uid_t uid = 0;
+    gid_t gid = 0;
+    if (step->user && step->user[0] &&
+        resolve_owner(b, root, empty && step->user[0] >= '0' && step->user[0] <= '9' ? false : empty,
+                      step->user, vertex, &uid, &gid, err) < 0)
+        return -1;
+    wh_autofree char *path = NULL;
+    bool created;
+    if (inroot_resolve(root, step->workdir, true, false, &path, err) < 0)
+        return -1;
+    return copy_make_dirs(root, path, uid, gid, -1, &created, err);
+}
+
+static int copy_files(struct build *b, struct stage *s, const struct wh_df_step *step, struct copy *c,
+                      bool *rekey, struct wh_error *err)
+{
+    for (size_t i = 0; i < step->nfiles; i++)
+        if (copy_content(c, step->files[i].name, step->files[i].content, strlen(step->files[i].content),
+                         err) < 0)
+            return -1;
+    if (step->nsources == 0)
+        return 0;
+    struct from from;
+    struct source source = {0};
+    struct wh_ignore *exclude;
+    if (exclude_of(step, &exclude, err) < 0)
+        return -1;
+    int status = from_open(b, &step->from, b->plan->stages[s->index].platform, &from, err);
+    if (status == 0) {
+        status = collect(b, step, &from, exclude, &source, err);
+        c->own_owner = c->xattrs = !from.context;
+        c->rehash = from.context;
+        if (status == 0)
+            status = copy_source(c, &source, err);
+        source_clear(&source);
+        if (from_close(&from, status == 0 ? err : NULL) < 0)
+            status = -1;
+    }
+    wh_ignore_free(exclude);
+    *rekey = c->changed;
+    return status;
+}
+
+static int fill(struct build *b, struct stage *s, const struct wh_df_step *step, int root, bool empty,
+                uint64_t vertex, bool *rekey, struct wh_error *err)
+{
+    if (step->kind == WH_DF_WORKDIR)
+        return make_workdir(b, step, root, empty, vertex, err);
+    struct copy c = {.root = root,
+                     .dest = step->dest,
+                     .chown = step->chown != NULL,
+                     .chmod = &step->chmod,
+                     .unpack = step->kind == WH_DF_ADD && step->instr->unpack != WH_DF_FALSE,
+                     .cancel = &b->channel.cancel};
+    if (c.chown && resolve_owner(b, root, empty, step->chown, vertex, &c.uid, &c.gid, err) < 0)
+        return -1;
+    return copy_files(b, s, step, &c, rekey, err);
+}
+
+int add_execute(struct build *b, struct stage *s, const struct wh_df_step *step, struct state *state,
+                uint64_t vertex, struct layer *out, bool *rekey, struct wh_error *err)
+{
+    wh_autofree int64_t *ids = NULL;
+    if (state_trees(b, state, &ids, err) < 0)
+        return -1;
+    wh_autotree *tree = wh_tree_begin(b->store, err);
+    if (!tree)
+        return -1;
+    /* --link: into an empty tree, whatever lies below. */
+    bool alone = step->instr->link && !step->chmod.given;
+    struct wh_rootfs_options options = {.layers_fd = wh_layer_layers_fd(b->store),
+                                        .layers = ids,
+                                        .nlayers = alone ? 0 : state->n,
+                                        .upper = wh_tree_path(tree),
+                                        .work = wh_tree_work(tree)};
+    struct wh_rootfs root = WH_ROOTFS_NONE;
+    int status = wh_rootfs_mount(&options, &root, err);
+    if (status == 0)
+        status = fill(b, s, step, root.fd, options.nlayers == 0, vertex, rekey, err);
+    if (wh_rootfs_finish(&root, status == 0 ? err : NULL) < 0)
+        status = -1;
+    if (status < 0)
+        return -1;
+    struct wh_layer_info info = {.size = -1};
+    *out = (struct layer){.id = wh_tree_commit(wh_steal(&tree), &info, err)};
+    return out->id > 0 ? 0 : -1;
+}

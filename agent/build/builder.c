@@ -1,0 +1,182 @@
+/* The builder process: one request, one build, one result. */
+#include <unistd.h>
+
+#include "solve.h"
+
+#include "wherry/base/log.h"
+
+static int open_store(struct build *b, struct wh_error *err)
+{
+    struct wh_store_options options = {.dir = b->env->state, .foreground = true};
+    b->store = wh_store_open(&options, err);
+    if (!b->store)
+        return wh_wrap(err, "store");
+    const cJSON *scope = b->env->scope;
+    wh_scopes_make(&b->scopes, wh_json_string(scope, "repository"), wh_json_string(scope, "ref"),
+                   wh_json_string(scope, "baseRef"), wh_json_string(scope, "defaultRef"));
+    const char *repository = wh_json_string(scope, "repository");
+    wh_store_charge(b->store, repository ? repository : "");
+    return 0;
+}
+
+static int load_dockerfile(struct build *b, struct wh_error *err)
+{
+    const struct wh_build_request *r = b->request;
+    wh_autofree char *title = wh_printf("[internal] load build definition from %s", r->dockerfile_name);
+    uint64_t vertex = report_start(&b->report, title, NULL);
+    int status = wh_df_parse(r->dockerfile, r->dockerfile_len, r->dockerfile_name, &b->df, &b->where, err);
+    report_end(&b->report, vertex, status, err);
+    return status;
+}
+
+static int load_ignore_files(struct build *b, struct wh_error *err)
+{
+    uint64_t vertex = report_start(&b->report, "[internal] load .dockerignore", NULL);
+    int status = 0;
+    for (size_t i = 0; i < b->request->ncontexts && status == 0; i++) {
+        const struct wh_build_context *c = &b->request->contexts[i];
+        if (c->ignore)
+            status = wh_ignore_parse(c->ignore, strlen(c->ignore),
+                                     c->ignore_name ? c->ignore_name : ".dockerignore", &b->ignores[i], err);
+    }
+    report_end(&b->report, vertex, status, err);
+    return status;
+}
+
+static int choose_platform(struct build *b, struct wh_error *err)
+{
+    struct wh_platform host, wanted;
+    char text[100];
+    wh_platform_host(&host);
+    if (b->request->platform) {
+        if (wh_platform_parse(b->request->platform, &wanted, err) < 0)
+            return -1;
+        if (wh_platform_rank(&host, &wanted) < 0)
+            return wh_fail(err, WH_E_UNSUPPORTED, "platform %s is not supported yet on this machine (%s)",
+                           b->request->platform, wh_platform_text(&host, text));
+    }
+    b->platform = wh_strdup(wh_platform_text(&host, text));
+    return 0;
+}
+
+static int make_plan(struct build *b, struct wh_error *err)
+{
+    if (choose_platform(b, err) < 0)
+        return -1;
+    for (size_t i = 0; i < b->request->ncontexts; i++)
+        if (strcmp(b->request->contexts[i].name, "context") != 0)
+            wh_strv_add(&b->context_names, b->request->contexts[i].name);
+    b->options = (struct wh_df_options){.target = b->request->target,
+                                        .build_args = b->request->build_args,
+                                        .build_platform = b->platform,
+                                        .contexts = b->context_names,
+                                        .labels = b->request->labels};
+    return wh_df_plan_new(b->df, &b->options, &b->plan, &b->where, err);
+}
+
+static void warn_all(struct build *b, const struct wh_df_warning *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        wh_autofree char *text = wh_df_warning_text(&list[i]);
+        report_warning(&b->report, 0, text);
+    }
+}
+
+static int solve(struct build *b, cJSON *result, struct wh_error *err)
+{
+    if (open_store(b, err) < 0 || load_dockerfile(b, err) < 0 || load_ignore_files(b, err) < 0)
+        return -1;
+    wh_df_lint(b->df);
+    warn_all(b, b->df->warnings, b->df->nwarnings);
+    if (make_plan(b, err) < 0 || stages_prepare(b, err) < 0)
+        return -1;
+    warn_all(b, b->stages[b->plan->target].eval->warnings, b->stages[b->plan->target].eval->nwarnings);
+    if (stages_run(b, err) < 0)
+        return -1;
+    return build_export(b, result, err);
+}
+
+static void add_failure(struct build *b, cJSON *result, const struct wh_error *err)
+{
+    wh_json_add_string(result, "error", wh_error_text(err));
+    if (b->where.line > 0 && b->df) {
+        wh_autofree char *excerpt = wh_df_excerpt(b->request->dockerfile, b->request->dockerfile_len,
+                                                  b->request->dockerfile_name, b->where, NULL);
+        wh_json_add_string(result, "excerpt", excerpt);
+    } else if (b->where.line > 0) {
+        wh_autofree char *excerpt = wh_df_excerpt(b->request->dockerfile, b->request->dockerfile_len,
+                                                  b->request->dockerfile_name, b->where, wh_error_text(err));
+        wh_json_add_string(result, "excerpt", excerpt);
+    }
+}
+
+static void build_clear(struct build *b)
+{
+    for (size_t i = 0; b->stages && i < b->df->nstages; i++) {
+        state_clear(&b->stages[i].state);
+        wh_df_result_free(b->stages[i].eval);
+        free(b->stages[i].nodes);
+    }
+    free(b->stages);
+    wh_df_plan_free(b->plan);
+    wh_df_free(b->df);
+    for (size_t i = 0; i < b->nimages; i++) {
+        free(b->images[i].name);
+        wh_oci_image_free(b->images[i].image);
+    }
+    for (size_t i = 0; i < WH_COUNT(b->ignores); i++)
+        wh_ignore_free(b->ignores[i]);
+    wh_oci_free(b->oci);
+    wh_registry_free(b->registry);
+    wh_scopes_clear(&b->scopes);
+    wh_strv_free(b->context_names);
+    free(b->platform);
+    wh_error_clear(&b->error);
+}
+
+/* The result goes out when the store is closed: what it says was made is durable then. */
+static int run_build(struct build *b, struct wh_error *err)
+{
+    wh_autojson *result = cJSON_CreateObject();
+    wh_json_add_string(result, "type", "result");
+    int status = solve(b, result, err);
+    cJSON_AddBoolToObject(result, "ok", status == 0);
+    if (status < 0)
+        add_failure(b, result, err);
+    build_clear(b);
+    wh_store_close(b->store);
+    wh_json_add_int(result, "steps", b->steps);
+    wh_json_add_int(result, "cached", b->cached);
+    wh_json_add_int(result, "uploaded", (int64_t)b->uploaded);
+    wh_json_add_int(result, "layersUploaded", b->layers_uploaded);
+    report_send(&b->report, result);
+    return status;
+}
+
+int wh_builder_main(struct wh_builder_env *env)
+{
+    wh_autoerror err = {0};
+    wh_autoframe frame = {0};
+    wh_autorequest *request = NULL;
+    int got = wh_frame_recv(env->channel, &frame, &err);
+    if (got == 0)
+        return 1; /* the client changed its mind */
+    if (got < 0 || wh_build_request_decode(&frame, &request, &err) < 0) {
+        wh_log_error("builder: %s", wh_error_text(&err));
+        return 1;
+    }
+    wh_frame_clear(&frame);
+    wh_autofree struct build *b = wh_calloc(1, sizeof(*b));
+    b->env = env;
+    b->request = request;
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_cond_init(&b->changed, NULL);
+    report_init(&b->report, env->channel);
+    if (channel_start(&b->channel, &b->report, env->channel, env->launcher, &err) < 0) {
+        wh_log_error("builder: %s", wh_error_text(&err));
+        return 1;
+    }
+    int status = run_build(b, &err);
+    channel_stop(&b->channel);
+    return status == 0 ? 0 : 1;
+}

@@ -1,0 +1,94 @@
+/* Base images and images that files are copied from: each resolved once per build. */
+#include "solve.h"
+
+static void notice(void *data, const char *line)
+{
+    struct build *b = data;
+    report_warning(&b->report, 0, line);
+}
+
+static int open_registry(struct build *b, struct wh_error *err)
+{
+    struct wh_registry_options options = {.credential = b->request->credentials ? channel_credential : NULL,
+                                          .credential_data = &b->channel,
+                                          .plain_http = b->request->plain_http,
+                                          .cancel = &b->channel.cancel};
+    b->registry = wh_registry_new(NULL, &options, err);
+    if (!b->registry)
+        return -1;
+    struct wh_oci_options oci = {
+        .scope = b->scopes.repository, .notice = notice, .data = b, .cancel = &b->channel.cancel};
+    b->oci = wh_oci_new(b->store, NULL, b->registry, &oci);
+    return 0;
+}
+
+struct wh_oci *build_oci(struct build *b, struct wh_error *err)
+{
+    pthread_mutex_lock(&b->lock);
+    if (!b->oci && open_registry(b, err) < 0)
+        b->oci = NULL;
+    struct wh_oci *oci = b->oci;
+    pthread_mutex_unlock(&b->lock);
+    return oci;
+}
+
+static int resolve(struct build *b, const char *text, const char *platform_text, struct wh_oci_image **out,
+                   struct wh_error *err)
+{
+    wh_autoref ref = {0};
+    struct wh_platform platform;
+    struct wh_oci *oci = build_oci(b, err);
+    if (!oci || wh_platform_parse(platform_text, &platform, err) < 0)
+        return -1;
+    if (wh_ref_parse(text, &ref, err) < 0)
+        return wh_wrap(err, "failed to parse stage name \"%s\"", text);
+    wh_autofree char *full = wh_ref_text(&ref);
+    wh_autofree char *title = wh_printf("[internal] load metadata for %s", full);
+    uint64_t vertex = report_start(&b->report, title, NULL);
+    int status = wh_oci_resolve(oci, &ref, &platform, b->request->pull ? WH_RESOLVE_PULL : WH_RESOLVE_DEFAULT,
+                                out, err);
+    report_end(&b->report, vertex, status, err);
+    return status < 0 ? wh_wrap(err, "%s: failed to resolve source metadata for %s", text, full) : 0;
+}
+
+int image_get(struct build *b, const char *ref, const char *platform, struct wh_oci_image **out,
+              struct wh_error *err)
+{
+    wh_autofree char *name = wh_printf("%s#%s", ref, platform);
+    for (size_t i = 0; i < b->nimages; i++)
+        if (strcmp(b->images[i].name, name) == 0) {
+            *out = b->images[i].image;
+            return 0;
+        }
+    if (b->nimages == WH_COUNT(b->images))
+        return wh_fail(err, WH_E_LIMIT, "more than %zu images in one build", WH_COUNT(b->images));
+    if (resolve(b, ref, platform, out, err) < 0)
+        return -1;
+    b->images[b->nimages++] = (struct image_entry){wh_steal(&name), *out};
+    return 0;
+}
+
+int named_get(struct build *b, const struct wh_df_source *from, const char *platform,
+              struct wh_oci_image **out, const struct wh_build_context **context, struct wh_error *err)
+{
+    *out = NULL;
+    *context = NULL;
+    if (from->kind == WH_DF_SOURCE_IMAGE)
+        return image_get(b, from->name, platform, out, err);
+    const char *name = from->kind == WH_DF_SOURCE_CONTEXT ? "context" : from->name;
+    for (size_t i = 0; i < b->request->ncontexts; i++) {
+        const struct wh_build_context *c = &b->request->contexts[i];
+        if (strcmp(c->name, name) != 0)
+            continue;
+        if (!c->value) {
+            *context = c;
+            return 0;
+        }
+        if (wh_starts_with(c->value, "docker-image://"))
+            return image_get(b, c->value + strlen("docker-image://"), platform, out, err);
+        return wh_fail(err, WH_E_UNSUPPORTED,
+                       "build context %s: `%s` is not supported yet (a folder or docker-image:// is)", name,
+                       c->value);
+    }
+    return wh_fail(err, WH_E_NOT_FOUND, "there is no build context named %s", name);
+}

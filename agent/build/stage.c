@@ -1,0 +1,123 @@
+/* Stages before anything runs: evaluated in the order of their dependencies, keyed, and looked up (builder.md
+ * §2, §3). */
+#include "solve.h"
+
+/* What a stage stands on, as a key: an image by its layers alone, so that another tag of the same layers
+ * hits. */
+static int base_key(struct build *b, struct stage *s, struct wh_digest *out)
+{
+    const struct wh_df_source *base = &b->plan->stages[s->index].base;
+    if (base->kind == WH_DF_SOURCE_STAGE) {
+        *out = b->stages[base->stage].key;
+        return 0;
+    }
+    struct key k;
+    key_begin(&k, "base");
+    key_text(&k, b->plan->stages[s->index].platform);
+    for (size_t i = 0; s->image && i < s->image->nlayers; i++)
+        key_digest(&k, &s->image->layers[i].diff_id);
+    key_end(&k, out);
+    return 0;
+}
+
+static int look_up(struct build *b, struct stage *s, const struct wh_df_step *step,
+                   const struct wh_digest *parent, struct node *node, struct wh_error *err)
+{
+    *node = (struct node){.step = step};
+    if (wh_df_step_supported(step, err) < 0 || step_definition_key(b, s, step, parent, &node->key, err) < 0)
+        return -1;
+    int found = s->no_cache ? 0 : step_lookup(b, step, &node->key, &node->layer, err);
+    node->state = found == 1 ? NODE_HIT : NODE_MISS;
+    return found < 0 ? -1 : 0;
+}
+
+static int make_nodes(struct build *b, struct stage *s, struct wh_error *err)
+{
+    s->nodes = wh_calloc(s->eval->nsteps, sizeof(*s->nodes));
+    base_key(b, s, &s->key);
+    for (size_t i = 0; i < s->eval->nsteps; i++) {
+        const struct wh_df_step *step = &s->eval->steps[i];
+        if (!step->layer)
+            continue;
+        if (look_up(b, s, step, &s->key, &s->nodes[s->nnodes], err) < 0) {
+            b->where = step->range;
+            return -1;
+        }
+        s->key = s->nodes[s->nnodes++].key;
+    }
+    return 0;
+}
+
+static int find_base(struct build *b, struct stage *s, struct wh_error *err)
+{
+    const struct wh_df_plan_stage *ps = &b->plan->stages[s->index];
+    const struct wh_build_context *context;
+    if (ps->base.kind == WH_DF_SOURCE_STAGE || ps->base.kind == WH_DF_SOURCE_SCRATCH)
+        return 0;
+    b->where = ps->stage->from->range;
+    if (named_get(b, &ps->base, ps->platform, &s->image, &context, err) < 0)
+        return -1;
+    if (context)
+        return wh_fail(err, WH_E_UNSUPPORTED, "FROM %s: a folder as a stage's base is not supported yet",
+                       ps->base.name);
+    return 0;
+}
+
+static int prepare(struct build *b, size_t index, struct wh_error *err);
+
+static int set_triggers(struct build *b, struct stage *s, const struct stage *base, struct wh_error *err)
+{
+    wh_autostrv char **onbuild = NULL;
+    if (base) {
+        onbuild = base->eval->onbuild ? wh_strv_dup(base->eval->onbuild) : NULL;
+    } else if (s->image) {
+        const cJSON *item;
+        cJSON_ArrayForEach(item, wh_json_get(wh_json_get(s->image->config, "config"), "OnBuild"))
+        {
+            if (cJSON_IsString(item))
+                wh_strv_add(&onbuild, item->valuestring);
+        }
+    }
+    return wh_df_plan_set_triggers(b->plan, s->index, onbuild, &b->where, err);
+}
+
+static int prepare(struct build *b, size_t index, struct wh_error *err)
+{
+    struct stage *s = &b->stages[index];
+    const struct wh_df_plan_stage *ps = &b->plan->stages[index];
+    if (s->eval)
+        return 0;
+    *s = (struct stage){.build = b, .index = index};
+    s->no_cache = b->request->no_cache || (ps->stage->name && b->request->no_cache_filter &&
+                                           wh_strv_has(b->request->no_cache_filter, ps->stage->name));
+    const struct stage *base = NULL;
+    if (ps->base.kind == WH_DF_SOURCE_STAGE) {
+        if (prepare(b, ps->base.stage, err) < 0)
+            return -1;
+        base = &b->stages[ps->base.stage];
+    }
+    if (find_base(b, s, err) < 0 || set_triggers(b, s, base, err) < 0)
+        return -1;
+    for (size_t i = 0; i < ps->ndeps; i++)
+        if (prepare(b, ps->deps[i], err) < 0)
+            return -1;
+    if (wh_df_eval_stage(b->plan, index, s->image ? s->image->config : NULL, base ? base->eval : NULL,
+                         &s->eval, &b->where, err) < 0)
+        return -1;
+    return make_nodes(b, s, err);
+}
+
+int stages_prepare(struct build *b, struct wh_error *err)
+{
+    b->stages = wh_calloc(b->df->nstages, sizeof(*b->stages));
+    uint64_t vertex = 0;
+    for (size_t i = 0; i < b->request->ncontexts && vertex == 0; i++)
+        if (b->request->contexts[i].dirfd >= 0)
+            vertex = report_start(&b->report, "[internal] load build context", NULL);
+    int status = prepare(b, b->plan->target, err);
+    if (vertex != 0)
+        report_end(&b->report, vertex, status, err);
+    if (status == 0)
+        b->where = (struct wh_df_range){0};
+    return status;
+}

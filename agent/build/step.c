@@ -1,0 +1,161 @@
+/* One step: its keys, whether the store has it, its execution and record (builder.md §3; design.md "Trust").
+ */
+#include "solve.h"
+
+#include "wherry/base/clock.h"
+
+/* RUN's result depends on more than its key says (network, secrets), so its records obey the scopes of refs.
+ * COPY and WORKDIR are determined by their inputs: all refs of a repository share them. */
+static bool follows_scopes(const struct wh_df_step *step)
+{
+    return step->kind == WH_DF_RUN;
+}
+
+static const char *const *scopes_of(const struct build *b, const struct wh_df_step *step, size_t *n)
+{
+    if (follows_scopes(step)) {
+        *n = b->scopes.nrefs;
+        return (const char *const *)b->scopes.refs;
+    }
+    *n = 1;
+    return (const char *const *)&b->scopes.repository;
+}
+
+static int make_key(struct build *b, struct stage *s, const struct wh_df_step *step, bool definition,
+                    const struct wh_digest *parent, struct wh_digest *out, struct wh_error *err)
+{
+    struct key k;
+    key_begin(&k, definition ? "definition" : "content");
+    key_digest(&k, parent);
+    key_text(&k, b->plan->stages[s->index].platform);
+    key_text(&k, wh_df_kind_text(step->kind));
+    int status = step->kind == WH_DF_RUN ? run_key(b, s, step, definition, &k, err)
+                                         : add_key(b, s, step, definition, &k, err);
+    key_end(&k, out);
+    return status;
+}
+
+int step_definition_key(struct build *b, struct stage *s, const struct wh_df_step *step,
+                        const struct wh_digest *parent, struct wh_digest *out, struct wh_error *err)
+{
+    return make_key(b, s, step, true, parent, out, err);
+}
+
+static char *slot_of(const struct build *b, const struct stage *s, const struct wh_df_step *step)
+{
+    const char *name = b->plan->stages[s->index].stage->name;
+    size_t nth = (size_t)(step - s->eval->steps);
+    if (name)
+        return wh_printf("%s:%s:%s:%zu", b->scopes.repository, b->request->dockerfile_name, name, nth);
+    return wh_printf("%s:%s:%zu:%zu", b->scopes.repository, b->request->dockerfile_name, s->index, nth);
+}
+
+static void layer_of_record(const struct wh_record *r, struct layer *out)
+{
+    *out = (struct layer){
+        .id = r->layer, .has_diffid = r->has_diffid, .diffid = r->diffid, .created = r->created};
+}
+
+int step_lookup(struct build *b, const struct wh_df_step *step, const struct wh_digest *key,
+                struct layer *out, struct wh_error *err)
+{
+    size_t n;
+    const char *const *scopes = scopes_of(b, step, &n);
+    wh_autorecord r = {0};
+    int found = wh_record_find(b->store, scopes, n, key, &r, err);
+    if (found == 1)
+        layer_of_record(&r, out);
+    if (found == 1 && !out->has_diffid && out->id > 0 &&
+        wh_layer_diffid(b->store, out->id, &out->diffid, NULL) == 1)
+        out->has_diffid = true;
+    return found;
+}
+
+static int file_record(struct build *b, struct stage *s, const struct node *node, const struct wh_digest *key,
+                       struct wh_error *err)
+{
+    size_t n;
+    wh_autofree char *slot = slot_of(b, s, node->step);
+    wh_autojson *meta = cJSON_CreateObject();
+    wh_json_add_string(meta, "text", node->step->text);
+    wh_autofree char *meta_text = wh_json_print(meta);
+    struct wh_record r = {.key = *key,
+                          .scope = (char *)scopes_of(b, node->step, &n)[0],
+                          .layer = node->layer.id,
+                          .has_diffid = node->layer.has_diffid,
+                          .diffid = node->layer.diffid,
+                          .slot = slot,
+                          .meta = meta_text,
+                          .created = node->layer.created};
+    return wh_record_put(b->store, &r, err);
+}
+
+/* Why the store had no answer, in a few words. */
+static char *why_missed(struct build *b, const struct stage *s, const struct wh_df_step *step)
+{
+    if (s->no_cache)
+        return wh_strdup("no-cache was asked for");
+    size_t n;
+    const char *const *scopes = scopes_of(b, step, &n);
+    wh_autofree char *slot = slot_of(b, s, step);
+    wh_autorecord previous = {0};
+    if (wh_record_previous(b->store, scopes, n, slot, &previous, NULL) != 1)
+        return wh_strdup("not built here before");
+    wh_autojson *meta = previous.meta ? wh_json_parse(previous.meta, strlen(previous.meta),
+                                                      WH_MAX_RECORD_META, "record", NULL)
+                                      : NULL;
+    const char *text = meta ? wh_json_string(meta, "text") : NULL;
+    if (text && step->text && strcmp(text, step->text) != 0)
+        return wh_strdup("the instruction changed");
+    return wh_strdup(step->kind == WH_DF_RUN ? "a step before it, its environment or its mounts changed"
+                                             : "its files or a step before it changed");
+}
+
+/* By what the layers below really are: a step whose definition changed, but whose inputs did not, needs no
+ * run. */
+static int find_by_content(struct build *b, struct stage *s, struct node *node, const struct wh_digest *key,
+                           struct wh_error *err)
+{
+    if (s->no_cache)
+        return 0;
+    int found = step_lookup(b, node->step, key, &node->layer, err);
+    if (found != 1)
+        return found;
+    node->found_late = true;
+    report_cached(&b->report, node->step->title);
+    return file_record(b, s, node, &node->key, err) < 0 ? -1 : 1;
+}
+
+static int execute(struct build *b, struct stage *s, struct node *node, struct state *state, bool *rekey,
+                   struct wh_error *err)
+{
+    wh_autofree char *why = why_missed(b, s, node->step);
+    uint64_t vertex = report_start(&b->report, node->step->title, why);
+    int status = node->step->kind == WH_DF_RUN
+                     ? run_execute(b, s, node->step, state, vertex, &node->layer, err)
+                     : add_execute(b, s, node->step, state, vertex, &node->layer, rekey, err);
+    node->layer.created = wh_now_ns();
+    report_end(&b->report, vertex, status, err);
+    return status;
+}
+
+int step_execute(struct build *b, struct stage *s, struct node *node, struct state *state,
+                 struct wh_error *err)
+{
+    struct wh_digest content;
+    if (make_key(b, s, node->step, false, &state->identity, &content, err) < 0)
+        return -1;
+    int found = find_by_content(b, s, node, &content, err);
+    if (found != 0)
+        return found < 0 ? -1 : 0;
+    bool rekey = false;
+    if (execute(b, s, node, state, &rekey, err) < 0)
+        return -1;
+    /* The files changed between hashing and copying: what was made belongs to no key that is known. Without a
+     * record it serves this build alone. */
+    if (rekey)
+        return 0;
+    if (file_record(b, s, node, &node->key, err) < 0)
+        return -1;
+    return file_record(b, s, node, &content, err);
+}
