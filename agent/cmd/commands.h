@@ -3,6 +3,8 @@
 #define WH_CMD_COMMANDS_H
 
 #define WH_COMMANDS(X)                                                                                            \
+    X("register", register, "register this machine as a runner of a repository or organisation")                  \
+    X("unregister", unregister, "remove a runner from GitHub and from this machine")                              \
     X("cache", cache, "look after the store of layers: du, list, verify, prune")                                  \
     X("version", version, "print the version and what this binary was built with")
 
