@@ -98,8 +98,8 @@ static void acquire_send(void *data)
     a->call = gh_call_start(&o, on_acquired, a);
 }
 
-struct wh_acquire *wh_session_acquire(struct wh_session *s, const struct wh_message *job, wh_acquire_fn done,
-                                      void *data)
+struct wh_acquire *wh_session_acquire(struct wh_session *s, const struct wh_broker_message *job,
+                                      wh_acquire_fn done, void *data)
 {
     struct wh_acquire *a = wh_calloc(1, sizeof *a);
     a->session = s;

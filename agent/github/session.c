@@ -224,7 +224,7 @@ static void add_identity(const struct wh_session *s, struct wh_str *url, bool bu
     gh_query_add(url, "architecture", wh_runner_architecture());
 }
 
-static void poll_done(struct wh_session *s, enum wh_outcome outcome, const struct wh_message *message,
+static void poll_done(struct wh_session *s, enum wh_outcome outcome, const struct wh_broker_message *message,
                       struct wh_error *err)
 {
     wh_poll_fn done = s->poll_done;
@@ -252,8 +252,8 @@ static void on_polled(void *data, struct gh_answer *answer)
         poll_done(s, WH_OUT_EMPTY, NULL, NULL);
         return;
     }
-    wh_automessage message = {0};
-    if (wh_message_parse(body.data, body.len, &message, &err))
+    wh_autobrokermessage message = {0};
+    if (wh_broker_message_parse(body.data, body.len, &message, &err))
         poll_done(s, WH_OUT_TRANSIENT, NULL, &err);
     else
         poll_done(s, WH_OUT_OK, &message, NULL);
@@ -293,7 +293,7 @@ static void on_acknowledged(void *data, struct gh_answer *answer)
     finish(&s->ack, answer->err ? gh_broker_outcome(answer) : WH_OUT_OK, answer->err);
 }
 
-void wh_session_acknowledge(struct wh_session *s, const struct wh_message *job, wh_session_fn done,
+void wh_session_acknowledge(struct wh_session *s, const struct wh_broker_message *job, wh_session_fn done,
                             void *data)
 {
     wh_autostr url = {0};

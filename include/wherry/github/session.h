@@ -15,7 +15,7 @@
 #define WH_MAX_ID_CHARS 256
 
 /* ---- messages ---- */
-enum wh_message_type {
+enum wh_broker_message_type {
     WH_MESSAGE_JOB,           /* RunnerJobRequest: announces a job */
     WH_MESSAGE_CANCEL,        /* JobCancellation */
     WH_MESSAGE_REFRESH,       /* AgentRefresh, RunnerRefresh: GitHub's own binary should update */
@@ -24,8 +24,8 @@ enum wh_message_type {
     WH_MESSAGE_TOKEN_REFRESH, /* ForceTokenRefresh */
     WH_MESSAGE_OTHER
 };
-struct wh_message {
-    enum wh_message_type type;
+struct wh_broker_message {
+    enum wh_broker_message_type type;
     char *type_text;
     char *id;                /* messageId as text; "" where absent */
     char *request_id;        /* JOB */
@@ -38,9 +38,10 @@ struct wh_message {
     char *broker_url;        /* MIGRATION */
 };
 /* Parses a poll's answer. */
-int wh_message_parse(const char *text, size_t len, struct wh_message *out, struct wh_error *err);
-void wh_message_clear(struct wh_message *m);
-#define wh_automessage __attribute__((cleanup(wh_message_clear))) struct wh_message
+int wh_broker_message_parse(const char *text, size_t len, struct wh_broker_message *out,
+                            struct wh_error *err);
+void wh_broker_message_clear(struct wh_broker_message *m);
+#define wh_autobrokermessage __attribute__((cleanup(wh_broker_message_clear))) struct wh_broker_message
 
 /* ---- the session ---- */
 struct wh_session;
@@ -65,7 +66,7 @@ void wh_session_delete_id(struct wh_session *s, const char *id, wh_session_fn do
 void wh_session_forget(struct wh_session *s);
 
 /* One long poll. message is set where outcome is OK (borrowed for the callback). */
-typedef void (*wh_poll_fn)(void *data, enum wh_outcome outcome, const struct wh_message *message,
+typedef void (*wh_poll_fn)(void *data, enum wh_outcome outcome, const struct wh_broker_message *message,
                            struct wh_error *err);
 void wh_session_poll(struct wh_session *s, bool busy, bool fresh_connection, wh_poll_fn done, void *data);
 void wh_session_poll_abort(struct wh_session *s); /* without a callback */
@@ -75,14 +76,14 @@ void wh_session_migrate(struct wh_session *s, const char *broker_url);
 void wh_session_drop_token(struct wh_session *s);
 
 /* At most 5 s, one try. */
-void wh_session_acknowledge(struct wh_session *s, const struct wh_message *job, wh_session_fn done,
+void wh_session_acknowledge(struct wh_session *s, const struct wh_broker_message *job, wh_session_fn done,
                             void *data);
 
 /* The job message (may be taken by setting *message to NULL), or SKIP, TRANSIENT (after 5 tries), DENIED. */
 typedef void (*wh_acquire_fn)(void *data, enum wh_outcome outcome, cJSON **message, struct wh_error *err);
 struct wh_acquire;
-struct wh_acquire *wh_session_acquire(struct wh_session *s, const struct wh_message *job, wh_acquire_fn done,
-                                      void *data);
+struct wh_acquire *wh_session_acquire(struct wh_session *s, const struct wh_broker_message *job,
+                                      wh_acquire_fn done, void *data);
 void wh_acquire_cancel(struct wh_acquire **acquire); /* without a callback; harmless on NULL */
 
 #endif

@@ -4,7 +4,7 @@
 
 #define MAX_TIMEOUT_MS ((uint64_t)24 * 3600 * 1000)
 
-void wh_message_clear(struct wh_message *m)
+void wh_broker_message_clear(struct wh_broker_message *m)
 {
     free(m->type_text);
     free(m->id);
@@ -17,11 +17,11 @@ void wh_message_clear(struct wh_message *m)
     memset(m, 0, sizeof *m);
 }
 
-static enum wh_message_type type_of(const char *text)
+static enum wh_broker_message_type type_of(const char *text)
 {
     static const struct {
         const char *text;
-        enum wh_message_type type;
+        enum wh_broker_message_type type;
     } known[] = {{"RunnerJobRequest", WH_MESSAGE_JOB},           {"JobCancellation", WH_MESSAGE_CANCEL},
                  {"AgentRefresh", WH_MESSAGE_REFRESH},           {"RunnerRefresh", WH_MESSAGE_REFRESH},
                  {"RunnerShutdown", WH_MESSAGE_SHUTDOWN},        {"BrokerMigration", WH_MESSAGE_MIGRATION},
@@ -78,7 +78,7 @@ static bool is_http(const char *url)
     return url && (wh_starts_with_ci(url, "http://") || wh_starts_with_ci(url, "https://"));
 }
 
-static int read_job(const cJSON *body, struct wh_message *out, struct wh_error *err)
+static int read_job(const cJSON *body, struct wh_broker_message *out, struct wh_error *err)
 {
     out->request_id = copy_id(body, "runner_request_id");
     out->billing_owner_id = copy_id(body, "billing_owner_id");
@@ -92,7 +92,7 @@ static int read_job(const cJSON *body, struct wh_message *out, struct wh_error *
     return 0;
 }
 
-static int read_body(const cJSON *body, struct wh_message *out, struct wh_error *err)
+static int read_body(const cJSON *body, struct wh_broker_message *out, struct wh_error *err)
 {
     switch (out->type) {
     case WH_MESSAGE_JOB:
@@ -116,7 +116,7 @@ static int read_body(const cJSON *body, struct wh_message *out, struct wh_error 
     }
 }
 
-int wh_message_parse(const char *text, size_t len, struct wh_message *out, struct wh_error *err)
+int wh_broker_message_parse(const char *text, size_t len, struct wh_broker_message *out, struct wh_error *err)
 {
     memset(out, 0, sizeof *out);
     wh_autojson *json = wh_json_parse(text, len, WH_MAX_MESSAGE_BYTES, "broker message", err);
@@ -140,13 +140,13 @@ int wh_message_parse(const char *text, size_t len, struct wh_message *out, struc
         if (!inner && out->type != WH_MESSAGE_OTHER && out->type != WH_MESSAGE_REFRESH) {
             wh_error_move(err, &why);
             wh_wrap(err, "broker message %s", out->type_text);
-            wh_message_clear(out);
+            wh_broker_message_clear(out);
             return -1;
         }
         body = inner;
     }
     if (read_body(body, out, err)) {
-        wh_message_clear(out);
+        wh_broker_message_clear(out);
         return -1;
     }
     return 0;
