@@ -1,0 +1,197 @@
+/* The worker's own: one running job. Everything runs on one thread: the engine is plain sequential code that
+ * lets the loop turn (wh_job_turn()) while it waits for a step, so that logs and states are uploaded
+ * meanwhile. */
+#ifndef WH_WORKER_JOB_H
+#define WH_WORKER_JOB_H
+
+#include <uv.h>
+
+#include "wherry/actions/action.h"
+#include "wherry/base/frame.h"
+#include "wherry/job/command.h"
+#include "wherry/job/logtext.h"
+#include "wherry/job/mask.h"
+#include "worker/child.h"
+#include "worker/record.h"
+
+enum wh_cancel { WH_CANCEL_NONE, WH_CANCEL_USER, WH_CANCEL_SHUTDOWN, WH_CANCEL_LOST };
+
+struct wh_dirs { /* job-execution.md §3; absolute, owned */
+    char *work, *temp, *tools, *pipeline, *workspace, *commands, *event, *home;
+};
+
+/* One step at one stage. */
+struct wh_run {
+    const struct wh_step *step;
+    struct wh_record *record;
+    struct wh_run *main;            /* of a post step; NULL for a main one */
+    char *display;                  /* not masked */
+    const struct wh_action *action; /* NULL: a script, or an action that is not native */
+    struct wh_action_version version;
+    bool post_registered;
+    bool local_checkout;    /* actions/checkout of the workflow's own repository in a local run */
+    struct wh_value *state; /* of the step over its stages; main's own */
+    struct wh_value *env;   /* its env context while it runs */
+    struct wh_command_state commands;
+    char *files[7];      /* file commands, in the order of wh_file_commands */
+    bool command_failed; /* a workflow or file command could not be processed */
+    bool canceled, timed_out;
+    enum wh_task_result result; /* outcome */
+};
+
+struct wh_matcher;
+
+struct wh_job {
+    uv_loop_t loop;
+    struct wh_frame_conn *agent;
+    uv_poll_t agent_poll;
+    uv_prepare_t prepare; /* hands waiting lines on, once a turn */
+    bool agent_gone;
+
+    struct wh_frame frame; /* of the job; message, runner and options borrow from it */
+    const cJSON *runner, *options;
+    struct wh_job_message *message;
+    struct wh_masker *masker;
+    struct wh_sink *sink;
+    bool local;
+
+    struct wh_dirs dirs;
+    struct wh_value *contexts;
+    struct wh_value *github, *steps, *job, *runner_context; /* borrowed: live members of contexts */
+    struct wh_value *env; /* the job's env: layers and GITHUB_ENV; case-sensitive */
+    char **base_env;      /* of every process of the job, before contexts */
+    char **prepends;      /* PATH additions in the order of their coming */
+    char *default_shell, *default_directory;
+    char tracking[48]; /* RUNNER_TRACKING_ID */
+    bool debug;
+
+    struct wh_record **records; /* in order of their making */
+    size_t nrecords;
+    struct wh_record **completed; /* borrowed, in order of completion */
+    size_t ncompleted;
+    int next_number;
+    int post_number; /* of the next post step; 0: none registered yet */
+    struct wh_record *current;
+
+    struct wh_run **mains;
+    size_t nmains;
+    struct wh_run **posts; /* a stack */
+    size_t nposts;
+
+    enum wh_task_result result;
+    enum wh_cancel cancel; /* asked for */
+    bool cancel_seen;      /* and acted on */
+    struct wh_child *child;
+    struct wh_run *running;
+
+    struct wh_github_output *outputs; /* texts owned */
+    size_t noutputs;
+    char *environment_url;
+    struct wh_matcher *matchers;
+};
+
+/* ---- loop.c: the loop, the agent ---- */
+int wh_job_open(struct wh_job *j, int control, struct wh_error *err);
+void wh_job_close(struct wh_job *j);
+/* Blocks for the job frame. 0, or negative if the agent went away first. */
+int wh_job_receive(struct wh_job *j, struct wh_error *err);
+void wh_job_turn(struct wh_job *j); /* one turn: waits for something to happen */
+void wh_job_send(struct wh_job *j, const cJSON *frame, const int *fds, size_t nfds);
+void wh_job_send_state(struct wh_job *j, const struct wh_record *r, const char *phase);
+
+/* ---- say.c: records and their lines ---- */
+struct wh_record *wh_job_record(struct wh_job *j, const char *id, const char *name, int number);
+void wh_job_start_record(struct wh_job *j, struct wh_record *r);
+void wh_job_complete_record(struct wh_job *j, struct wh_record *r, enum wh_task_result conclusion);
+void wh_job_flush_lines(struct wh_job *j);
+/* To the current record: one write, masked, one stamp; prefix "##[error]" etc. or "". */
+void wh_say_text(struct wh_job *j, const char *prefix, const char *text, size_t len);
+void wh_say(struct wh_job *j, const char *fmt, ...) WH_PRINTF(2, 3);
+void wh_say_debug(struct wh_job *j, const char *fmt, ...) WH_PRINTF(2, 3);
+/* An issue: the line and the annotation. where may be NULL. */
+void wh_say_issue(struct wh_job *j, enum wh_annotation_level level, const char *message,
+                  const struct wh_issue *where);
+/* The same where the line that is shown is another text than the annotation's. */
+void wh_say_match(struct wh_job *j, enum wh_annotation_level level, const char *shown, const char *message,
+                  const struct wh_issue *where);
+void wh_say_error(struct wh_job *j, const char *fmt, ...) WH_PRINTF(2, 3);
+void wh_say_warning(struct wh_job *j, const char *fmt, ...) WH_PRINTF(2, 3);
+/* For wh_logtext_*_header(): arg is the job. */
+void wh_say_line(void *job, const char *line, size_t len);
+
+/* ---- dirs.c ---- */
+int wh_dirs_prepare(struct wh_job *j, struct wh_error *err);
+void wh_dirs_clear(struct wh_dirs *d);
+int wh_dirs_write_event(struct wh_job *j, struct wh_error *err);
+int wh_dirs_empty_temp(struct wh_job *j, struct wh_error *err);
+
+/* ---- context.c ---- */
+int wh_context_start(struct wh_job *j, struct wh_error *err);
+/* env context = job env overlaid by overlay (may be NULL). A new object. */
+struct wh_value *wh_context_env(const struct wh_job *j, const struct wh_value *overlay);
+void wh_context_set_env(struct wh_job *j, const struct wh_value *env);
+struct wh_template_env wh_context_template(struct wh_job *j, enum wh_place place);
+void wh_context_status(struct wh_job *j); /* job.status from the result */
+void wh_context_output(struct wh_job *j, const struct wh_step *step, const char *name, const char *value);
+void wh_context_result(struct wh_job *j, const struct wh_step *step, enum wh_task_result outcome,
+                       enum wh_task_result conclusion);
+/* 1, 0, or negative with err. */
+int wh_context_condition(struct wh_job *j, const char *condition, struct wh_error *err);
+/* Template errors: each as an issue, then the error itself (§2.6). */
+void wh_context_say_errors(struct wh_job *j, struct wh_template_env *env, struct wh_error *err);
+
+/* ---- environ.c: the environment of a step's process (§4) ---- */
+/* inputs NULL: a script. */
+char **wh_environ_of(struct wh_job *j, const struct wh_run *run, const struct wh_value *inputs);
+/* The worker's PATH with the prepends in front; for looking programs up. Owned by the caller. */
+char *wh_environ_path(const struct wh_job *j, const char *base);
+void wh_environ_add_path(struct wh_job *j, const char *folder);
+
+/* ---- steps.c ---- */
+int wh_steps_prepare(struct wh_job *j, struct wh_error *err);
+void wh_steps_run(struct wh_job *j);
+void wh_job_merge_result(struct wh_job *j, enum wh_task_result r);
+void wh_run_free(struct wh_run *run);
+
+/* ---- script.c, action.c: the handlers. They start j->child; NULL with err where that failed ---- */
+struct wh_child *wh_script_start(struct wh_job *j, struct wh_run *run, struct wh_error *err);
+struct wh_child *wh_action_start(struct wh_job *j, struct wh_run *run, struct wh_error *err);
+/* A frame of a native action's process: {"type":"build"} goes on to the agent. */
+void wh_action_frame(void *job, struct wh_frame *frame);
+/* .NET's rules for the text after a command name. */
+char **wh_split_arguments(const char *text);
+/* Starts the current step's process with what all of them get. */
+struct wh_child *wh_run_child(struct wh_job *j, struct wh_process_options *options, int (*fn)(void *),
+                              void *data, struct wh_error *err);
+
+/* ---- output.c, commands.c: what the process says ---- */
+void wh_output_line(void *job, const char *line, size_t len);
+void wh_command_act(struct wh_job *j, struct wh_run *run, const struct wh_command *c, const char *line,
+                    size_t len);
+
+/* ---- filecommands.c ---- */
+enum {
+    WH_FILE_ENV,
+    WH_FILE_PATH,
+    WH_FILE_OUTPUT,
+    WH_FILE_STATE,
+    WH_FILE_SUMMARY,
+    WH_FILE_ARTIFACTS,
+    WH_FILE_ARTIFACTS_LIST
+};
+int wh_files_make(struct wh_job *j, struct wh_run *run, struct wh_error *err);
+void wh_files_process(struct wh_job *j, struct wh_run *run);
+void wh_set_env(struct wh_job *j, const char *name, const char *value);
+
+/* ---- matcher.c: problem matchers ---- */
+/* Tries one line of output; true if it was logged as an issue. */
+bool wh_matchers_line(struct wh_job *j, const char *line, size_t len);
+int wh_matchers_add(struct wh_job *j, const char *path, struct wh_error *err);
+int wh_matchers_remove(struct wh_job *j, const char *owner, const char *path, struct wh_error *err);
+void wh_matchers_clear(struct wh_job *j);
+
+/* ---- setup.c, finish.c ---- */
+int wh_setup(struct wh_job *j);   /* "Set up job"; negative: it failed, no step runs */
+void wh_finish(struct wh_job *j); /* "Complete job" */
+
+#endif

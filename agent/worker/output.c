@@ -1,0 +1,31 @@
+/* A line of a step's output: a workflow command, a problem, or text (job-execution.md §5.8). */
+#include "worker/job.h"
+
+static void say_plain(struct wh_job *j, const char *line, size_t len)
+{
+    wh_autostr escaped = {0};
+    if (wh_command_plain_text(line, len, &escaped))
+        wh_say_text(j, "", wh_str_text(&escaped), escaped.len);
+    else
+        wh_say_text(j, "", line, len);
+}
+
+void wh_output_line(void *job, const char *line, size_t len)
+{
+    struct wh_job *j = job;
+    struct wh_run *run = j->running;
+    if (!run)
+        return;
+    wh_autocommand command = {0};
+    switch (wh_command_line(&run->commands, line, len, &command)) {
+    case WH_LINE_COMMAND:
+        wh_command_act(j, run, &command, line, len);
+        return;
+    case WH_LINE_RESUME:
+        wh_say_text(j, "", line, len);
+        return;
+    default:
+        if (!wh_matchers_line(j, line, len))
+            say_plain(j, line, len);
+    }
+}

@@ -1,0 +1,239 @@
+/* `run` steps: shell, script file, command line (job-execution.md §6). */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "wherry/base/digest.h"
+#include "wherry/base/fs.h"
+#include "worker/job.h"
+
+struct shell {
+    char *command; /* as named */
+    char *path;    /* as found */
+    char *format;  /* arguments with {0} */
+    const char *extension;
+};
+
+static void shell_clear(struct shell *s)
+{
+    free(s->command);
+    free(s->path);
+    free(s->format);
+}
+
+static const struct {
+    const char *name, *format, *extension;
+} built_in[] = {{"bash", "--noprofile --norc -e -o pipefail {0}", ".sh"},
+                {"sh", "-e {0}", ".sh"},
+                {"python", "{0}", ".py"},
+                {"pwsh", "-command \". '{0}'\"", ".ps1"},
+                {"powershell", "-command \". '{0}'\"", ".ps1"}};
+
+static const char *extension_of(const char *command)
+{
+    for (size_t i = 0; i < WH_COUNT(built_in); i++)
+        if (wh_streq_ci(built_in[i].name, command))
+            return built_in[i].extension;
+    return "";
+}
+
+/* The value of `shell` (NULL: the default) to a command and a format. */
+static int read_shell(struct wh_job *j, const char *option, struct shell *s, struct wh_error *err)
+{
+    wh_autofree char *path = wh_environ_path(j, wh_env_get(j->base_env, "PATH"));
+    if (!option || option[0] == '\0') {
+        s->path = wh_find_program("bash", path, true);
+        s->command = wh_strdup(s->path ? "bash" : "sh");
+        s->format = wh_strdup("-e {0}");
+    } else if (!strstr(option, "{0}")) {
+        for (size_t i = 0; i < WH_COUNT(built_in) && !s->command; i++) {
+            if (wh_streq_ci(built_in[i].name, option)) {
+                s->command = wh_strdup(built_in[i].name);
+                s->format = wh_strdup(built_in[i].format);
+            }
+        }
+        if (!s->command)
+            return wh_fail(err, WH_E_ARGUMENT,
+                           "Invalid shell option. Shell must be a valid built-in (bash, sh, cmd, powershell, "
+                           "pwsh) or a format "
+                           "string containing '{0}'");
+    } else {
+        struct wh_view command;
+        struct wh_view rest;
+        (void)wh_view_split(wh_view_trim(wh_view_of(option)), ' ', &command, &rest);
+        s->command = wh_view_dup(command);
+        s->format = wh_view_dup(wh_view_trim(rest));
+    }
+    s->extension = extension_of(s->command);
+    if (!s->path)
+        s->path = wh_find_program(s->command, path, true);
+    if (!s->path)
+        return wh_fail(err, WH_E_NOT_FOUND, "%s: command not found", s->command);
+    return 0;
+}
+
+/* The arguments with the script's path in place of {0}; other braces are doubled in the format. */
+static char *fill_format(const char *format, const char *script, struct wh_error *err)
+{
+    wh_autostr out = {0};
+    for (const char *p = format; *p; p++) {
+        if (wh_starts_with(p, "{0}")) {
+            wh_str_add(&out, script);
+            p += 2;
+        } else if ((p[0] == '{' && p[1] == '{') || (p[0] == '}' && p[1] == '}')) {
+            wh_str_addc(&out, *p++);
+        } else if (*p == '{' || *p == '}') {
+            wh_fail(err, WH_E_ARGUMENT,
+                    "Invalid shell option. '%s' holds a brace that is neither {0} nor doubled", format);
+            return NULL;
+        } else {
+            wh_str_addc(&out, *p);
+        }
+    }
+    return wh_str_steal(&out);
+}
+
+char **wh_split_arguments(const char *text)
+{
+    char **out = NULL;
+    wh_autostr word = {0};
+    bool quoted = false;
+    bool in_word = false;
+    for (const char *p = text;;) {
+        size_t slashes = 0;
+        while (p[slashes] == '\\')
+            slashes++;
+        if (slashes > 0) {
+            bool before_quote = p[slashes] == '"';
+            for (size_t i = 0; i < (before_quote ? slashes / 2 : slashes); i++)
+                wh_str_addc(&word, '\\');
+            p += slashes;
+            in_word = true;
+            if (before_quote && slashes % 2 == 1)
+                wh_str_addc(&word, *p++);
+            continue;
+        }
+        if (*p == '\0' || (!quoted && (*p == ' ' || *p == '\t'))) {
+            if (in_word)
+                wh_strv_add(&out, wh_str_text(&word));
+            wh_str_clear(&word);
+            in_word = false;
+            if (*p++ == '\0')
+                return out;
+            continue;
+        }
+        in_word = true;
+        if (*p == '"' && quoted && p[1] == '"') { /* "" within quotes is one */
+            wh_str_addc(&word, '"');
+            p += 2;
+        } else if (*p == '"') {
+            quoted = !quoted;
+            p++;
+        } else {
+            wh_str_addc(&word, *p++);
+        }
+    }
+}
+
+static int write_script(const char *path, const struct shell *s, const char *script, struct wh_error *err)
+{
+    wh_autostr text = {0};
+    bool powershell = wh_streq(s->extension, ".ps1");
+    if (powershell)
+        wh_str_add(&text, "$ErrorActionPreference = 'stop'\n");
+    wh_str_add(&text, script);
+    if (powershell)
+        wh_str_add(&text, "\nif ((Test-Path -LiteralPath variable:\\LASTEXITCODE)) { exit $LASTEXITCODE }");
+    wh_autoclose int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return wh_fail_errno(err, "write the script %s", path);
+    return wh_write_all(fd, wh_str_text(&text), text.len, err);
+}
+
+static char *text_of(const struct wh_value *inputs, const char *name)
+{
+    const struct wh_value *v = wh_object_get(inputs, name);
+    return v ? wh_value_to_string(v) : NULL;
+}
+
+static char *working_directory(struct wh_job *j, const struct wh_value *inputs)
+{
+    wh_autofree char *own = text_of(inputs, "workingDirectory");
+    const char *wanted = own ? own : j->default_directory;
+    return wanted && wanted[0] ? wh_path_join(j->dirs.workspace, wanted) : wh_strdup(j->dirs.workspace);
+}
+
+/* What is listed under "env:": the env context and the state. */
+static struct wh_value *shown_env(const struct wh_run *run)
+{
+    struct wh_value *env = wh_value_copy_shallow(run->env);
+    for (size_t i = 0; i < wh_value_count(run->state); i++) {
+        wh_autofree char *name = wh_printf("STATE_%s", wh_object_key_at(run->state, i));
+        wh_object_set(env, name, wh_object_value_at(run->state, i));
+    }
+    return env;
+}
+
+static int prepare_command(struct wh_job *j, struct wh_run *run, const struct wh_value *inputs,
+                           struct shell *s, char ***argv, struct wh_error *err)
+{
+    wh_autofree char *script = text_of(inputs, "script");
+    wh_autofree char *own_shell = text_of(inputs, "shell");
+    const char *option = own_shell && own_shell[0] ? own_shell : j->default_shell;
+    if (read_shell(j, option, s, err) < 0)
+        return -1;
+    char guid[37];
+    wh_autofree char *path = wh_printf("%s/%s%s", j->dirs.temp, wh_guid(guid), s->extension);
+    wh_autofree char *filled = fill_format(s->format, path, err);
+    if (!filled)
+        return -1;
+    wh_autofree char *shown = wh_printf("%s %s", s->path, s->format);
+    wh_autovalue *env = shown_env(run);
+    wh_logtext_run_header(script ? script : "", shown, env, wh_say_line, j);
+    wh_strv_add(argv, s->path);
+    wh_autostrv char **rest = wh_split_arguments(filled);
+    for (size_t i = 0; rest && rest[i]; i++)
+        wh_strv_add(argv, rest[i]);
+    return write_script(path, s, script ? script : "", err);
+}
+
+struct wh_child *wh_run_child(struct wh_job *j, struct wh_process_options *options, int (*fn)(void *),
+                              void *data, struct wh_error *err)
+{
+    options->set_oom_score = true;
+    options->oom_score_adj = 500;
+    const char *score = wh_env_get(j->base_env, "PIPELINE_JOB_OOMSCOREADJ");
+    int64_t value;
+    if (score && wh_parse_i64(score, -1000, 1000, &value))
+        options->oom_score_adj = (int)value;
+    struct wh_child_events events = {.line = wh_output_line, .frame = wh_action_frame, .data = j};
+    return wh_child_start(&j->loop, options, fn, data, &events, NULL, err);
+}
+
+struct wh_child *wh_script_start(struct wh_job *j, struct wh_run *run, struct wh_error *err)
+{
+    struct wh_template_env env = wh_context_template(j, WH_PLACE_STEP);
+    wh_autovalue *inputs = wh_token_eval_strings(run->step->inputs, false, &env, err);
+    if (!inputs) {
+        wh_context_say_errors(j, &env, NULL);
+        return NULL;
+    }
+    struct shell s __attribute__((cleanup(shell_clear))) = {0};
+    wh_autostrv char **argv = NULL;
+    if (prepare_command(j, run, inputs, &s, &argv, err) < 0)
+        return NULL;
+    wh_autofree char *directory = working_directory(j, inputs);
+    wh_autostrv char **environment = wh_environ_of(j, run, NULL);
+    struct wh_process_options options = WH_PROCESS_OPTIONS;
+    options.path = s.path;
+    options.argv = argv;
+    options.env = environment;
+    options.cwd = directory;
+    wh_autoerror cause = {0};
+    struct wh_child *child = wh_run_child(j, &options, NULL, NULL, &cause);
+    if (!child)
+        wh_fail(err, WH_E_FAILED,
+                "An error occurred trying to start process '%s' with working directory '%s'. %s", s.path,
+                directory, cause.sys_errno ? strerror(cause.sys_errno) : wh_error_text(&cause));
+    return child;
+}

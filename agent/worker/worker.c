@@ -1,0 +1,174 @@
+/* The life of a worker: receive, set up, run, complete. */
+#include "wherry/worker/worker.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include "wherry/base/fs.h"
+#include "wherry/base/log.h"
+#include "worker/job.h"
+
+/* Where log bytes wait for their upload: private to the worker, gone with it, and not in _temp, which is
+ * emptied. */
+static char *spool_folder(struct wh_job *j, struct wh_error *err)
+{
+    const char *work = wh_json_string(j->runner, "workDir");
+    wh_autofree char *folder = wh_printf("%s/_spool", work && work[0] == '/' ? work : "/tmp");
+    if (wh_mkdir_p(folder, 0700, err) < 0)
+        return NULL;
+    return wh_steal(&folder);
+}
+
+static int open_sink(struct wh_job *j, const cJSON *message, struct wh_error *err)
+{
+    if (j->local) {
+        j->sink = wh_sink_local(STDOUT_FILENO);
+        return 0;
+    }
+    wh_autofree char *spool = spool_folder(j, err);
+    j->sink = spool ? wh_sink_service(&j->loop, message, spool, err) : NULL;
+    return j->sink ? 0 : -1;
+}
+
+/* A message that can't be read still ends as a failed job with the reason, not as one that hangs. */
+static void fail_unreadable(struct wh_job *j, struct wh_error *err)
+{
+    struct wh_record *record = wh_job_record(j, NULL, "Set up job", j->next_number++);
+    record->type = "runner";
+    wh_job_start_record(j, record);
+    wh_say_error(j, "%s", wh_error_text(err));
+    wh_job_complete_record(j, record, WH_TASK_FAILED);
+    j->result = WH_TASK_FAILED;
+}
+
+/* The service gives no id token to a job that it doesn't show as in progress yet. */
+static void announce(struct wh_job *j)
+{
+    if (!j->local && wh_message_endpoint_data(j->message, "GenerateIdTokenUrl"))
+        j->sink->ops->flush(j->sink);
+}
+
+static void run_job(struct wh_job *j, const cJSON *message)
+{
+    wh_autoerror err = {0};
+    j->message = wh_message_from_json(message, &err);
+    if (j->message && wh_masker_add_message(j->masker, j->message, &err) < 0)
+        wh_log_warning("%s", wh_error_text(&err));
+    if (!j->message) {
+        fail_unreadable(j, &err);
+        return;
+    }
+    announce(j);
+    if (wh_setup(j) < 0)
+        return;
+    wh_steps_run(j);
+    wh_finish(j);
+    if (wh_dirs_empty_temp(j, &err) < 0)
+        wh_log_warning("%s", wh_error_text(&err));
+}
+
+/* ---- completion ---- */
+
+struct completion {
+    bool done;
+    bool accepted;
+};
+
+static void on_completed(void *data, struct wh_error *err)
+{
+    struct completion *c = data;
+    c->done = true;
+    c->accepted = err == NULL;
+    if (err)
+        wh_log_error("the job's completion was not accepted: %s", wh_error_text(err));
+}
+
+static bool complete(struct wh_job *j)
+{
+    struct wh_step_record *steps = wh_calloc(j->ncompleted + 1, sizeof *steps);
+    for (size_t i = 0; i < j->ncompleted; i++)
+        steps[i] = wh_record_view(j->completed[i]);
+    struct wh_github_completion completion = {.conclusion = j->result,
+                                              .outputs = j->outputs,
+                                              .noutputs = j->noutputs,
+                                              .steps = steps,
+                                              .nsteps = j->ncompleted,
+                                              .environment_url = j->environment_url};
+    struct completion c = {0};
+    j->sink->ops->finish(j->sink, &completion, on_completed, &c);
+    while (!c.done)
+        wh_job_turn(j);
+    free(steps);
+    return c.accepted;
+}
+
+static void say_done(struct wh_job *j, bool accepted)
+{
+    wh_autojson *frame = cJSON_CreateObject();
+    wh_json_add_string(frame, "type", "done");
+    wh_json_add_string(frame, "result", wh_task_result_text(j->result));
+    cJSON_AddBoolToObject(frame, "completed", accepted);
+    wh_job_send(j, frame, NULL, 0);
+    while (!j->agent_gone && wh_frame_conn_wants_write(j->agent))
+        wh_job_turn(j);
+}
+
+static void job_clear(struct wh_job *j)
+{
+    for (size_t i = 0; i < j->nmains; i++)
+        wh_run_free(j->mains[i]);
+    for (size_t i = 0; i < j->nposts; i++)
+        wh_run_free(j->posts[i]);
+    for (size_t i = 0; i < j->nrecords; i++) {
+        wh_record_clear(j->records[i]);
+        free(j->records[i]);
+    }
+    for (size_t i = 0; i < j->noutputs; i++) {
+        free((char *)j->outputs[i].name);
+        free((char *)j->outputs[i].value);
+    }
+    free(j->mains);
+    free(j->posts);
+    free(j->records);
+    free(j->completed);
+    free(j->outputs);
+    free(j->environment_url);
+    free(j->default_shell);
+    free(j->default_directory);
+    wh_strv_free(j->base_env);
+    wh_strv_free(j->prepends);
+    wh_matchers_clear(j);
+    wh_value_unref(j->contexts);
+    wh_value_unref(j->env);
+    wh_masker_free(j->masker);
+    wh_message_free(j->message);
+    wh_dirs_clear(&j->dirs);
+    wh_frame_clear(&j->frame);
+}
+
+int wh_worker_main(int control)
+{
+    struct wh_job j = {.next_number = 1, .result = WH_TASK_SUCCEEDED};
+    wh_autoerror err = {0};
+    signal(SIGPIPE, SIG_IGN);
+    j.masker = wh_masker_new();
+    int code = 1;
+    const cJSON *message = NULL;
+    if (wh_job_open(&j, control, &err) == 0 && wh_job_receive(&j, &err) == 0) {
+        message = wh_json_get(j.frame.json, "message");
+        if (!message)
+            wh_fail(&err, WH_E_PROTOCOL, "the job frame has no message");
+        else if (open_sink(&j, message, &err) == 0) {
+            run_job(&j, message);
+            say_done(&j, complete(&j));
+            code = 100 + (int)j.result;
+        }
+    }
+    if (code == 1)
+        wh_log_error("worker: %s", wh_error_text(&err));
+    if (j.sink)
+        j.sink->ops->free(j.sink);
+    wh_job_close(&j);
+    job_clear(&j);
+    return code;
+}
