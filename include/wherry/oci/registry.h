@@ -75,8 +75,8 @@ int wh_registry_manifest_get(struct wh_registry *r, const struct wh_ref *ref, co
 int wh_registry_blob_exists(struct wh_registry *r, const struct wh_ref *repository,
                             const struct wh_digest *digest, struct wh_error *err);
 /* Streams a blob to sink (0 or negative with err) in order, resuming where a connection broke; digest and
- * size are verified by the end. sink runs on the HTTP client's thread: it must not wait for the network; disk
- * writes are fine. */
+ * size are verified by the end. sink runs on the calling
+ * thread and may take its time: the transfer pauses meanwhile. */
 typedef int (*wh_blob_sink_fn)(void *data, const void *bytes, size_t len, struct wh_error *err);
 int wh_registry_blob_get(struct wh_registry *r, const struct wh_ref *repository,
                          const struct wh_descriptor *blob, wh_blob_sink_fn sink, void *data,
