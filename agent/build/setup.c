@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +12,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "launch_internal.h"
@@ -20,6 +23,8 @@
 #include "wherry/container/run.h"
 #include "wherry/platform/mount.h"
 
+#define CGROUP_POINT "/sys/fs/cgroup"
+#define CGROUP2_MAGIC 0x63677270UL
 #define RUN_TMPFS "mode=0700,size=256m,nr_inodes=200k"
 
 /* ---- the launcher's frame ---- */
@@ -63,6 +68,8 @@ static int become_root(struct wh_error *err)
 {
     if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
         return wh_fail_errno(err, "become root of the build's user namespace");
+    /* Keys of the launcher's session are not ours, nor a RUN's. */
+    (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
     (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     /* After the change of ids, which clears it. A launcher that died before is seen by its socket. */
@@ -74,12 +81,19 @@ static int become_root(struct wh_error *err)
 /* ---- mounts ---- */
 
 /* crun looks at /sys/fs/cgroup to know what the machine has, and Debian 12's refuses v1 and v2 side by side.
- */
+ * No cgroup namespace of ours unless it must be: with nsdelegate its border would keep us from putting a RUN
+ * into a group beside our own. */
 static void mount_cgroup2(void)
 {
+    struct statfs fs;
+    if (statfs(CGROUP_POINT, &fs) == 0 && (unsigned long)fs.f_type == CGROUP2_MAGIC)
+        return;
+    if (statfs(CGROUP_POINT "/unified", &fs) == 0 && (unsigned long)fs.f_type == CGROUP2_MAGIC &&
+        mount(CGROUP_POINT "/unified", CGROUP_POINT, NULL, MS_BIND, NULL) == 0)
+        return;
     if (unshare(CLONE_NEWCGROUP) < 0 ||
-        mount("cgroup2", "/sys/fs/cgroup", "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, NULL) < 0)
-        wh_log_debug("builder: cgroup2 on /sys/fs/cgroup: %s", strerror(errno));
+        mount("cgroup2", CGROUP_POINT, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+        wh_log_debug("builder: cgroup2 on " CGROUP_POINT ": %s", strerror(errno));
 }
 
 static int private_mounts(struct wh_builder_env *env, int state, struct wh_error *err)

@@ -47,9 +47,19 @@ struct wh_stubs {
     size_t n;
     size_t cap;
 };
+/* Folders of the layers below that a stub made overlayfs copy up: notes for the end, where those that nothing
+ * changed are taken out of the upper again. */
+struct wh_copied;
+struct wh_copied *wh_copied_new(void);
+/* Notes the folder at path as it is now. */
+void wh_copied_note(struct wh_copied *c, int root_fd, const char *path);
+void wh_copied_free(struct wh_copied *c);
+/* After the umount. */
+void wh_copied_drop(const struct wh_copied *c, int upper);
 /* Makes the mount point (a folder or an empty file) in the root file system unless it exists, and notes what
  * it made. */
-int wh_stubs_add(struct wh_stubs *s, int root_fd, const char *target, bool folder, struct wh_error *err);
+int wh_stubs_add(struct wh_stubs *s, int root_fd, const char *target, bool folder, struct wh_copied *copied,
+                 struct wh_error *err);
 /* Removes what is still an empty stub, gives the parents their times back. Frees. */
 void wh_stubs_clean(struct wh_stubs *s, int root_fd);
 /* The folder with its parents, 0755, new ones owned by the user. They stay. */

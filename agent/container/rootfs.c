@@ -83,6 +83,7 @@ static int do_mount(const struct wh_rootfs_options *o, struct wh_rootfs *out, st
         out->upper = open(o->upper, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (out->upper < 0)
             return wh_fail_errno(err, "open the new layer's folder %s", o->upper);
+        out->copied = wh_copied_new();
         if (copy_root_attributes(o, out->upper, err) < 0)
             return -1;
     }
@@ -107,10 +108,13 @@ int wh_rootfs_finish(struct wh_rootfs *root, struct wh_error *err)
     int result = 0;
     if (root->fd >= 0)
         (void)close(root->fd);
-    if (root->upper >= 0)
-        (void)close(root->upper);
     if (root->mounted)
         result = wh_umount(root->path, UMOUNT_TIMEOUT_MS, err);
+    if (result == 0 && root->copied)
+        wh_copied_drop(root->copied, root->upper);
+    wh_copied_free(root->copied);
+    if (root->upper >= 0)
+        (void)close(root->upper);
     if (result == 0 && root->own_target)
         (void)rmdir(root->path);
     free(root->path);

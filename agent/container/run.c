@@ -49,12 +49,12 @@ static int make_stub(const struct wh_bundle *b, size_t i, struct wh_stubs *stubs
     if (below_system_mount(mount->target) || below_earlier(b, i))
         return 0;
     if (mount->type != WH_RUN_FILE)
-        return wh_stubs_add(stubs, root, mount->target, b->mounts[i].folder, err);
+        return wh_stubs_add(stubs, root, mount->target, b->mounts[i].folder, b->spec->rootfs->copied, err);
     if (!b->mounts[i].source)
         return 0; /* its folder is mounted already */
     const char *slash = strrchr(mount->target, '/');
     wh_autofree char *folder = wh_strndup(mount->target, (size_t)(slash - mount->target));
-    return wh_stubs_add(stubs, root, folder, true, err);
+    return wh_stubs_add(stubs, root, folder, true, b->spec->rootfs->copied, err);
 }
 
 static int make_stubs(const struct wh_bundle *b, struct wh_stubs *stubs, struct wh_error *err)
@@ -64,8 +64,8 @@ static int make_stubs(const struct wh_bundle *b, struct wh_stubs *stubs, struct 
     if (wh_make_cwd(root, "/dev", 0, 0, err) < 0 || wh_make_cwd(root, "/proc", 0, 0, err) < 0 ||
         wh_make_cwd(root, "/sys", 0, 0, err) < 0)
         return -1;
-    if (wh_stubs_add(stubs, root, "/etc/resolv.conf", false, err) < 0 ||
-        wh_stubs_add(stubs, root, "/etc/hosts", false, err) < 0)
+    if (wh_stubs_add(stubs, root, "/etc/resolv.conf", false, b->spec->rootfs->copied, err) < 0 ||
+        wh_stubs_add(stubs, root, "/etc/hosts", false, b->spec->rootfs->copied, err) < 0)
         return -1;
     for (size_t i = 0; i < b->spec->nmounts; i++)
         if (make_stub(b, i, stubs, err) < 0)

@@ -135,8 +135,18 @@ static int walk_path(int root, const char *path, missing_fn missing, void *arg, 
 
 struct stub_maker {
     struct wh_stubs *stubs;
+    int root_fd;
     bool folder;
+    struct wh_copied *copied; /* or NULL */
 };
+
+/* The folder above a stub, and those above it: overlayfs is about to copy them up. */
+static void note_parents(struct wh_copied *copied, int root_fd, const char *parent)
+{
+    wh_autofree char *path = wh_strdup(parent);
+    for (char *slash; (slash = strrchr(path, '/')) && slash[1] != '\0'; *slash = '\0')
+        wh_copied_note(copied, root_fd, path);
+}
 
 static int make_stub(void *arg, int dir, char *const *parts, const char *name, bool last,
                      struct wh_error *err)
@@ -145,8 +155,11 @@ static int make_stub(void *arg, int dir, char *const *parts, const char *name, b
     struct stat before;
     struct stat after;
     bool folder = !last || m->folder;
+    wh_autofree char *parent = place_path(parts);
     if (fstat(dir, &before) < 0)
         return wh_fail_errno(err, "look at the folder above %s", name);
+    if (m->copied)
+        note_parents(m->copied, m->root_fd, parent);
     if (folder) {
         if (mkdirat(dir, name, 0755) < 0)
             return wh_fail_errno(err, "make the mount point %s", name);
@@ -163,7 +176,7 @@ static int make_stub(void *arg, int dir, char *const *parts, const char *name, b
         s->items = wh_reallocarray(s->items, s->cap, sizeof *s->items);
     }
     s->items[s->n++] = (struct wh_stub){
-        .parent = place_path(parts),
+        .parent = wh_steal(&parent),
         .name = wh_strdup(name),
         .folder = folder,
         .before = {before.st_atim, before.st_mtim},
@@ -172,9 +185,10 @@ static int make_stub(void *arg, int dir, char *const *parts, const char *name, b
     return 0;
 }
 
-int wh_stubs_add(struct wh_stubs *s, int root_fd, const char *target, bool folder, struct wh_error *err)
+int wh_stubs_add(struct wh_stubs *s, int root_fd, const char *target, bool folder, struct wh_copied *copied,
+                 struct wh_error *err)
 {
-    struct stub_maker maker = {s, folder};
+    struct stub_maker maker = {s, root_fd, folder, copied};
     return walk_path(root_fd, target, make_stub, &maker, err);
 }
 

@@ -124,23 +124,42 @@ static void drop_group(struct wh_build_cgroup *g, int *group, enum parent which)
 
 /* ---- v2 ---- */
 
-/* A group below path whose controllers include pids, if that can be had there; else -1 (bare: any group will
- * do). */
-static int try_v2(struct wh_build_cgroup *g, const char *path, bool bare)
+/* A group that holds processes itself can't hand controllers on to children that hold some, too. (With pids
+ * alone, which is a threaded one, the kernel would take the order, and make the children useless.) The root
+ * group is free of that rule. */
+static bool may_hand_on(int dir)
+{
+    wh_autostr processes = {0};
+    if (faccessat(dir, "cgroup.type", F_OK, 0) < 0)
+        return true;
+    return wh_cgroup_read(dir, "cgroup.procs", &processes) && processes.len == 0;
+}
+
+static void hand_on(int dir, const char *controller, const char *order)
+{
+    /* Refused where another owner rules: then what is on already counts. */
+    if (has_word(dir, "cgroup.controllers", controller) &&
+        !has_word(dir, "cgroup.subtree_control", controller))
+        (void)wh_cgroup_write(dir, "cgroup.subtree_control", order);
+}
+
+/* A group below path whose controllers include pids, if that can be had there (bare: any group will do); else
+ * false. */
+static bool try_v2(struct wh_build_cgroup *g, const char *path, bool bare)
 {
     wh_autoclose int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
-        return -1;
-    /* Refused where the folder itself holds processes, and where another owner rules: then what is on already
-     * counts. */
-    if (has_word(dir, "cgroup.controllers", "pids") && !has_word(dir, "cgroup.subtree_control", "pids"))
-        (void)wh_cgroup_write(dir, "cgroup.subtree_control", "+pids");
-    if (has_word(dir, "cgroup.controllers", "memory") && !has_word(dir, "cgroup.subtree_control", "memory"))
-        (void)wh_cgroup_write(dir, "cgroup.subtree_control", "+memory");
+        return false;
+    if (may_hand_on(dir)) {
+        hand_on(dir, "pids", "+pids");
+        hand_on(dir, "memory", "+memory");
+    }
     if (!bare && !has_word(dir, "cgroup.subtree_control", "pids"))
-        return -1;
+        return false;
     g->v2 = make_group(path, g->name, &g->parents[PARENT_V2]);
-    return g->v2;
+    if (g->v2 >= 0 && !has_word(g->v2, "cgroup.type", "domain"))
+        drop_group(g, &g->v2, PARENT_V2);
+    return g->v2 >= 0;
 }
 
 static void give(int dir, const char *file, uid_t owner, gid_t group)
@@ -161,10 +180,9 @@ static void make_v2(const struct wh_build_cgroup_limits *limits, uid_t owner, gi
         *slash = '\0';
     wh_autofree char *type = wh_printf("%s/cgroup.type", own); /* the root group has none */
     bool root_group = access(type, F_OK) < 0;
-    if (try_v2(g, own, false) < 0 && (root_group || try_v2(g, above, false) < 0)) {
-        if (have_v1 || try_v2(g, own, true) < 0)
-            return;
-    }
+    if (!try_v2(g, own, false) && (root_group || !try_v2(g, above, false)) &&
+        (have_v1 || !try_v2(g, own, true)))
+        return;
     char text[32];
     (void)snprintf(text, sizeof text, "%llu", (unsigned long long)limits->pids_max);
     (void)wh_cgroup_write(g->v2, "pids.max", text);

@@ -24,9 +24,10 @@ struct wh_rootfs_options {
 };
 
 struct wh_rootfs {
-    char *path; /* owned: where it is mounted */
-    int fd;     /* owned: O_PATH of its root; resolve below it by wh_open_in_root() only */
-    int upper;  /* owned: the upper folder; -1 for a view */
+    char *path;               /* owned: where it is mounted */
+    int fd;                   /* owned: O_PATH of its root; resolve below it by wh_open_in_root() only */
+    int upper;                /* owned: the upper folder; -1 for a view */
+    struct wh_copied *copied; /* owned: folders that were only copied up for a mount point; NULL for a view */
     bool mounted;
     bool own_target;
 };

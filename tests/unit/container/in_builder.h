@@ -175,14 +175,24 @@ static void begin(struct build *b)
     begin_layers(b, layers, 1);
 }
 
-/* The upper stays, to be looked at. */
-static void finish(struct build *b)
+static void free_build(struct build *b)
+{
+    free(b->work);
+    free(b->upper);
+}
+
+/* The upper stays, to be looked at; free_build() after. */
+static void finish_only(struct build *b)
 {
     wh_autoerror err = {0};
     if (wh_rootfs_finish(&b->root, &err) < 0)
         fail_msg("%s", wh_error_text(&err));
-    free(b->work);
-    free(b->upper);
+}
+
+static void finish(struct build *b)
+{
+    finish_only(b);
+    free_build(b);
 }
 
 struct output {
