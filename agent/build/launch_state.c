@@ -95,8 +95,10 @@ int wh_build_state_prepare(const char *state, struct wh_userns_map *map, int *de
         return 0;
     if (mkdir(WH_BUILD_STATE_POINT, 0755) < 0 && errno != EEXIST)
         return wh_fail_errno(err, "make " WH_BUILD_STATE_POINT);
+    /* Private, or what the builder mounts below it would appear in the machine's own mount namespace. */
+    struct mount_attr attr = {.propagation = MS_PRIVATE};
     *detached = open_tree(dir, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-    if (*detached < 0)
+    if (*detached < 0 || mount_setattr(*detached, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0)
         return wh_fail_errno(err, "clone the mount of %s for the builder", state);
     return 0;
 }

@@ -3,7 +3,9 @@
 #include "container/in_builder.h"
 
 #include <dirent.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -265,6 +267,17 @@ static void test_foreign_state(void **state)
     (void)uv_loop_close(&loop);
 }
 
+/* What a builder mounts stays in its own namespace, also where the machine's mounts are shared (systemd makes
+ * them so). */
+static void test_no_mount_left(void **state)
+{
+    (void)state;
+    wh_autostr mounts = {0};
+    assert_true(wh_read_file(AT_FDCWD, "/proc/self/mountinfo", 4 << 20, &mounts, NULL) >= 0);
+    assert_null(strstr(wh_str_text(&mounts), scratch));
+    assert_null(strstr(wh_str_text(&mounts), " /run/wherry"));
+}
+
 /* No group of ours is left in any hierarchy. */
 static void test_groups_gone(void **state)
 {
@@ -280,11 +293,17 @@ int main(int argc, char **argv)
         return inside_launch();
     if (!can_test())
         return SKIPPED;
+    if (geteuid() == 0 &&
+        (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL) < 0)) {
+        perror("shared mounts of our own");
+        return 1;
+    }
     scratch = scratch_folder();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who),           cmocka_unit_test(test_bomb),
         cmocka_unit_test(test_kill),          cmocka_unit_test(test_share),
         cmocka_unit_test(test_foreign_state), cmocka_unit_test(test_groups_gone),
+        cmocka_unit_test(test_no_mount_left),
     };
     int failed = cmocka_run_group_tests_name("launch", tests, NULL, NULL);
     (void)wh_remove_tree(AT_FDCWD, scratch, NULL);

@@ -521,7 +521,9 @@ int main(int argc, char **argv)
     /* The other runtime, with the profile in its own form. */
     if (result == 0 && access("/usr/sbin/runc", X_OK) == 0) {
         wh_autofree char *used = wh_path_join(scratch, "state");
-        (void)wh_remove_tree(AT_FDCWD, used, NULL);
+        wh_autoerror err = {0};
+        if (wh_remove_tree(AT_FDCWD, used, &err) < 0)
+            fprintf(stderr, "%s\n", wh_error_text(&err));
         wh_json_add_string(options, "runtime", "runc");
         result = launch_inside(scratch, &launch);
     }
