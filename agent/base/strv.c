@@ -13,8 +13,8 @@ void wh_strv_take(char ***strv, char *text)
 {
     size_t n = wh_strv_len(*strv);
     /* Room doubles whenever n is a power of two (8 slots at first), so that appending costs few
-     * reallocations. */
-    if (!*strv || (n >= 4 && (n & (n - 1)) == 0))
+     * reallocations. An empty vector may have been allocated with room for its NULL alone. */
+    if (n == 0 || (n >= 4 && (n & (n - 1)) == 0))
         *strv = wh_reallocarray(*strv, n < 4 ? 8 : n * 2 + 2, sizeof(char *));
     (*strv)[n] = text;
     (*strv)[n + 1] = NULL;

@@ -63,7 +63,8 @@ def _public_key(call: Call, text: str) -> tuple[int, int]:
 def _credential(call: Call, *kinds: str) -> str:
     """The scope URL of a RemoteAuth registration or remove token."""
     scheme, _, value = call.request.headers.get("Authorization", "").partition(" ")
-    wanted = call.service.options.register_scheme
+    # The tenant credential is got with RemoteAuth in any case; the calls after it are what is uncertain.
+    wanted = "RemoteAuth" if call.record.endpoint == "api.tenant" else call.service.options.register_scheme
     if wanted == "Bearer" and scheme == "RemoteAuth":
         raise Refuse(answer(401, {"message": "use Bearer"}))
     if scheme == "Bearer" and wanted == "Bearer":

@@ -49,7 +49,9 @@ class Wherry:
 
     def register(self, client: Client, *extra: str, scope: str = "acme/web", name: str = "box1") -> None:
         token, url = client.token(scope)
-        self.run("register", "--url", url, "--token", token, "--name", name, "--work", str(self.folder / "work"), *extra, check=True)
+        # Not in the command line, where others could read it.
+        self.run("register", "--url", url, "--name", name, "--work", str(self.folder / "work"), *extra, check=True,
+                 env={"ACTIONS_RUNNER_INPUT_TOKEN": token})
 
     # -- the agent ---------------------------------------------------------------------------------------------------
     def start(self, *arguments: str, client: Client | None = None, **env: str) -> None:
