@@ -23,7 +23,6 @@ enum wh_command_kind {
     WH_COMMAND_ECHO,
     WH_COMMAND_ADD_MATCHER,
     WH_COMMAND_REMOVE_MATCHER,
-    WH_COMMAND_INTERNAL_SET_REPO_PATH, /* internal-set-repo-path: of checkout */
 };
 
 struct wh_command_property {
@@ -72,7 +71,7 @@ bool wh_command_is_echoed(const struct wh_command_state *s, enum wh_command_kind
 bool wh_command_plain_text(const char *line, size_t len, struct wh_str *out);
 
 /* ---- annotations: notice, warning, error ---- */
-struct wh_issue {  /* numbers: 0 = absent */
+struct wh_issue {       /* numbers: 0 = absent */
     char *file, *title; /* owned; NULL if absent */
     int64_t line, end_line, col, end_col;
 };
@@ -80,6 +79,6 @@ void wh_issue_clear(struct wh_issue *a);
 /* Reads the properties, strips the workspace prefix from file and repairs invalid combinations. What was
  * repaired is appended to debug (one line each; may be NULL). */
 void wh_issue_from_command(const struct wh_command *c, const char *workspace, struct wh_issue *out,
-                                struct wh_str *debug);
+                           struct wh_str *debug);
 
 #endif
