@@ -27,7 +27,7 @@ static char *root; /* of everything */
 static char *url;  /* of the server */
 static pid_t server;
 static char *work; /* a copy to commit in */
-static char *first_commit, *second_commit, *tag_commit, *pull_commit;
+static const char *first_commit, *second_commit, *tag_commit, *pull_commit;
 
 static const char server_code[] =
     "import sys, pathlib, time\n"
@@ -44,8 +44,16 @@ static const char server_code[] =
 
 /* ---- the scene ---- */
 
-static char *shell(const char *fmt, ...) WH_PRINTF(1, 2);
-static char *shell(const char *fmt, ...)
+static char **kept; /* texts that live until the tests end */
+
+static const char *keep(char *text)
+{
+    wh_strv_take(&kept, text);
+    return text;
+}
+
+static const char *shell(const char *fmt, ...) WH_PRINTF(1, 2);
+static const char *shell(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -58,7 +66,7 @@ static char *shell(const char *fmt, ...)
         wh_str_addn(&out, buf, n);
     if (pclose(f) != 0)
         fail_msg("%s failed: %s", command, wh_str_text(&out));
-    return wh_view_dup(wh_view_trim((struct wh_view){wh_str_text(&out), out.len}));
+    return keep(wh_view_dup(wh_view_trim((struct wh_view){wh_str_text(&out), out.len})));
 }
 
 static void start_server(void)
@@ -92,23 +100,22 @@ static int group_setup(void **state)
     setenv("HOME", root, 1);
     setenv("GIT_CONFIG_NOSYSTEM", "1", 1);
     work = wh_printf("%s/work", root);
-    free(shell("mkdir -p %s/served/acme %s/temp && cd %s && git config --global user.email a@b.c && git "
-               "config --global user.name n && "
-               "git init -q --bare -b main served/acme/app.git && git init -q -b main work && cd work && "
-               "echo one > file && mkdir sub && echo x > sub/x && git add . && git commit -qm first && "
-               "git remote add o ../served/acme/app.git && git push -q o main",
-               root, root, root));
+    shell("mkdir -p %s/served/acme %s/temp && cd %s && git config --global user.email a@b.c && git "
+          "config --global user.name n && "
+          "git init -q --bare -b main served/acme/app.git && git init -q -b main work && cd work && "
+          "echo one > file && mkdir sub && echo x > sub/x && git add . && git commit -qm first && "
+          "git remote add o ../served/acme/app.git && git push -q o main",
+          root, root, root);
     first_commit = shell("git -C %s rev-parse HEAD", work);
-    free(shell("cd %s && git tag -a v1 -m v1 && git push -q o v1", work));
-    tag_commit = wh_strdup(first_commit);
-    free(shell("cd %s && echo two > file && git commit -qam second && git push -q o main && git push -q o "
-               "main:feature/a",
-               work));
+    shell("cd %s && git tag -a v1 -m v1 && git push -q o v1", work);
+    tag_commit = first_commit;
+    shell("cd %s && echo two > file && git commit -qam second && git push -q o main && git push -q o "
+          "main:feature/a",
+          work);
     second_commit = shell("git -C %s rev-parse HEAD", work);
-    free(shell(
-        "cd %s && git checkout -q -b pr && echo pr > pr && git add . && git commit -qm pr && git push -q o "
-        "pr:refs/pull/7/merge && git checkout -q main",
-        work));
+    shell("cd %s && git checkout -q -b pr && echo pr > pr && git add . && git commit -qm pr && git push -q o "
+          "pr:refs/pull/7/merge && git checkout -q main",
+          work);
     pull_commit = shell("git -C %s rev-parse pr", work);
     start_server();
     checkout_retry_min = checkout_retry_max = 0;
@@ -120,7 +127,12 @@ static int group_teardown(void **state)
     (void)state;
     kill(server, SIGKILL);
     waitpid(server, NULL, 0);
-    return wh_remove_tree(AT_FDCWD, root, NULL);
+    int rc = wh_remove_tree(AT_FDCWD, root, NULL);
+    wh_strv_free(kept);
+    free(root);
+    free(url);
+    free(work);
+    return rc;
 }
 
 /* ---- a stage ---- */
@@ -244,14 +256,14 @@ static void must_say(const char *file, const char *name, const char *value)
 
 static void fresh(void)
 {
-    free(shell("rm -rf %s/ws %s/temp && mkdir %s/ws %s/temp", root, root, root, root));
+    shell("rm -rf %s/ws %s/temp && mkdir %s/ws %s/temp", root, root, root, root);
 }
 
 static void must_be_at(const char *commit)
 {
-    wh_autofree char *head = shell("git -C %s/ws rev-parse HEAD", root);
+    const char *head = shell("git -C %s/ws rev-parse HEAD", root);
     assert_string_equal(head, commit);
-    free(shell("cd %s/ws && test -z \"$(git status --porcelain)\"", root));
+    shell("cd %s/ws && test -z \"$(git status --porcelain)\"", root);
 }
 
 /* ---- tests ---- */
@@ -290,13 +302,13 @@ static void test_cold_warm_post(void **state)
         }
         must_have(&cold, "::add-mask::" BASIC);
         /* The secret works for a step's own git, and is not in plain sight. */
-        free(shell("cd %s/ws && git fetch -q origin", root));
-        wh_autofree char *config = shell("cat %s/ws/.git/config", root);
+        shell("cd %s/ws && git fetch -q origin", root);
+        const char *config = shell("cat %s/ws/.git/config", root);
         assert_int_equal(strstr(config, BASIC) != NULL, !separate);
         assert_int_equal(strstr(config, "git-credentials-") != NULL, separate);
-        free(shell("test $(stat -c %%a $(grep -l %s %s/ws/.git/config %s/temp/*.config 2>/dev/null)) = 600",
-                   BASIC, root, root));
-        wh_autofree char *gitconfigs = shell("ls -a %s/temp | grep -vE '^\\.|config$|json$' | wc -l", root);
+        shell("test $(stat -c %%a $(grep -l %s %s/ws/.git/config %s/temp/*.config 2>/dev/null)) = 600", BASIC,
+              root, root);
+        const char *gitconfigs = shell("ls -a %s/temp | grep -vE '^\\.|config$|json$' | wc -l", root);
         assert_string_equal(gitconfigs, "0"); /* no HOME is left */
         must_say(cold.states, "repositoryPath", "/ws");
         must_say(cold.states, "isPost", "true");
@@ -306,7 +318,7 @@ static void test_cold_warm_post(void **state)
         }
 
         /* A later job in the same folder: with rubbish in it. */
-        free(shell("cd %s/ws && echo changed > file && echo new > new && git checkout -q -b other", root));
+        shell("cd %s/ws && echo changed > file && echo new > new && git checkout -q -b other", root);
         autoresult warm = STAGE(v, false, NULL);
         must_succeed(&warm);
         must_be_at(second_commit);
@@ -319,11 +331,11 @@ static void test_cold_warm_post(void **state)
 
         autoresult post = STAGE_POST(v);
         must_succeed(&post);
-        free(shell("! grep -rq %s %s/ws/.git %s/temp && test $(stat -c %%a %s/ws/.git/config) = 644", BASIC,
-                   root, root, root));
-        wh_autofree char *after = shell("cat %s/ws/.git/config", root);
+        shell("! grep -rq %s %s/ws/.git %s/temp && test $(stat -c %%a %s/ws/.git/config) = 644", BASIC, root,
+              root, root);
+        const char *after = shell("cat %s/ws/.git/config", root);
         assert_null(strstr(after, "git-credentials"));
-        free(shell("! git -C %s/ws fetch -q origin 2>/dev/null", root));
+        shell("! git -C %s/ws fetch -q origin 2>/dev/null", root);
         print_message("%s: cold %.0f ms, warm %.0f ms, post %.0f ms\n", v, cold.ms, warm.ms, post.ms);
     }
 }
@@ -363,12 +375,12 @@ static void test_refs(void **state)
     must_have(&tag, "tag --list v1\nv1\n");
 
     autoresult pull = STAGE("v4", false, "GITHUB_REF=refs/pull/7/merge", "GITHUB_EVENT_NAME=pull_request",
-                            wh_printf("GITHUB_SHA=%s", pull_commit));
+                            keep(wh_printf("GITHUB_SHA=%s", pull_commit)));
     must_succeed(&pull);
     must_be_at(pull_commit);
     must_have(&pull, "checkout --progress --force refs/remotes/pull/7/merge");
 
-    autoresult sha = STAGE("v7", false, wh_printf("INPUT_REF=%s", first_commit));
+    autoresult sha = STAGE("v7", false, keep(wh_printf("INPUT_REF=%s", first_commit)));
     must_succeed(&sha);
     must_be_at(first_commit);
     must_say(sha.outputs, "ref", "");
@@ -388,7 +400,7 @@ static void test_refs(void **state)
     must_have(&missing, "The process '/usr/bin/git' failed with exit code 1"); /* git: nothing to fetch */
 
     autoresult event_tag =
-        STAGE("v7", false, "GITHUB_REF=refs/tags/v1", wh_printf("GITHUB_SHA=%s", tag_commit));
+        STAGE("v7", false, "GITHUB_REF=refs/tags/v1", keep(wh_printf("GITHUB_SHA=%s", tag_commit)));
     must_succeed(&event_tag);
     must_have(&event_tag, "rev-parse refs/tags/v1^{commit}");
     autoresult moved = STAGE("v7", false, "GITHUB_REF=refs/tags/v1");
@@ -422,7 +434,7 @@ static void test_path_and_no_persist(void **state)
     must_succeed(&r);
     must_have(&r, "::group::Removing auth");
     must_have(&r, "Removing credentials config '");
-    free(shell("test -f %s/ws/a/b/file && ! grep -rq %s %s/ws %s/temp", root, BASIC, root, root));
+    shell("test -f %s/ws/a/b/file && ! grep -rq %s %s/ws %s/temp", root, BASIC, root, root);
     autoresult out = STAGE("v6", false, "INPUT_PATH=../x");
     assert_int_equal(out.code, 1);
     must_have(&out, "is not under");
@@ -432,17 +444,17 @@ static void test_recreated(void **state)
 {
     (void)state;
     fresh();
-    free(shell("cd %s/ws && git init -q && git remote add origin http://other/x && echo old > old", root));
+    shell("cd %s/ws && git init -q && git remote add origin http://other/x && echo old > old", root);
     autoresult other = STAGE("v4", false, NULL);
     must_succeed(&other);
     must_have(&other, "Deleting the contents of");
-    free(shell("test ! -e %s/ws/old", root));
+    shell("test ! -e %s/ws/old", root);
     /* A damaged one, and the locks of a git that was killed. */
-    free(shell("cd %s/ws && touch .git/index.lock .git/shallow.lock", root));
+    shell("cd %s/ws && touch .git/index.lock .git/shallow.lock", root);
     autoresult locked = STAGE("v4", false, NULL);
     must_succeed(&locked);
     must_lack(&locked, "Deleting the contents");
-    free(shell("cd %s/ws && echo rubbish > .git/HEAD", root));
+    shell("cd %s/ws && echo rubbish > .git/HEAD", root);
     autoresult damaged = STAGE("v4", false, NULL);
     must_have(&damaged, "The repository will be recreated instead.");
     assert_int_equal(damaged.code, 0);
@@ -521,7 +533,8 @@ static void test_same_as_git(void **state)
     (void)state;
     static const char *const versions[] = {"v4", "v6", "v7"};
     for (size_t i = 0; i < WH_COUNT(versions); i++) {
-        char *logs[2], *trees[2];
+        char *logs[2] = {NULL, NULL};
+        const char *trees[2];
         for (int k = 0; k < 2; k++) {
             fresh();
             const char *trace =
@@ -531,6 +544,7 @@ static void test_same_as_git(void **state)
                 must_succeed(&r);
                 autoresult post = STAGE_POST(versions[i]);
                 must_succeed(&post);
+                free(logs[k]);
                 logs[k] = wh_strdup(r.log);
             }
             trees[k] = shell("cd %s/ws && git config --local --list | sort && git for-each-ref && git status "
@@ -547,10 +561,10 @@ static void test_same_as_git(void **state)
         wh_autofree char *a = wh_printf("%s/log-a", root), *b = wh_printf("%s/log-b", root);
         wh_write_file(AT_FDCWD, a, logs[0], strlen(logs[0]), 0644, NULL);
         wh_write_file(AT_FDCWD, b, logs[1], strlen(logs[1]), 0644, NULL);
-        wh_autofree char *diff = shell("diff %s %s || true", a, b);
+        const char *diff = shell("diff %s %s || true", a, b);
         if (diff[0])
             fail_msg("%s: the logs differ:\n%s", versions[i], diff);
-        free(logs[0]), free(logs[1]), free(trees[0]), free(trees[1]);
+        free(logs[0]), free(logs[1]);
     }
 }
 
