@@ -109,6 +109,8 @@ int wh_git_config_add(struct wh_git_config *c, const char *name, const char *val
                 at = c->entries[e].end;
     }
     wh_autostr text = {0};
+    if (at == c->text.len && at > 1 && c->text.data[at - 1] == '\n' && c->text.data[at - 2] == '\\')
+        wh_str_addc(&text, '\n'); /* the last value went on into a line that isn't there */
     if (at > 0 && c->text.data[at - 1] != '\n') {
         /* After a bare header: at the end of its line, unless something else is in it. */
         if (at < c->text.len && c->text.data[at] == '\n')
