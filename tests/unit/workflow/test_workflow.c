@@ -1,0 +1,243 @@
+/* From workflow files to job messages. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "wherry/job/message.h"
+#include "wherry/workflow/workflow.h"
+
+static cJSON *message_of(const char *text, const char *job, const struct wh_workflow_context *context, struct wh_error *err)
+{
+    wh_autoworkflow *w = wh_workflow_parse(text, strlen(text), "ci.yml", err);
+    return w ? wh_workflow_message(w, job, context, err) : NULL;
+}
+
+static cJSON *must(const char *text, const char *job)
+{
+    wh_autojson *github = cJSON_Parse("{\"repository\":\"acme/web\",\"event\":{\"n\":1}}");
+    struct wh_workflow_context context = {.github = github, .token = "tok"};
+    wh_autoerror err = {0};
+    cJSON *message = message_of(text, job, &context, &err);
+    if (!message)
+        fail_msg("%s", wh_error_text(&err));
+    return message;
+}
+
+static const cJSON *at(const cJSON *json, const char *path)
+{
+    wh_autostrv char **parts = wh_strv_split(path, '.');
+    for (size_t i = 0; parts[i] && json; i++) {
+        uint64_t index;
+        json = cJSON_IsArray(json) && wh_parse_u64(parts[i], 10000, &index) ? cJSON_GetArrayItem(json, (int)index)
+                                                                          : wh_json_get(json, parts[i]);
+    }
+    return json;
+}
+
+static const char *text_at(const cJSON *json, const char *path)
+{
+    const cJSON *found = at(json, path);
+    return cJSON_IsString(found) ? found->valuestring : "(none)";
+}
+
+static const char whole[] = "name: CI\n"
+                            "on: push\n"
+                            "env: {IMAGE: 'web:${{ github.sha }}'}\n"
+                            "defaults: {run: {shell: bash}}\n"
+                            "jobs:\n"
+                            "  build:\n"
+                            "    name: Build it\n"
+                            "    runs-on: [self-hosted]\n"
+                            "    timeout-minutes: 7\n"
+                            "    env: {N: 010}\n"
+                            "    outputs: {d: '${{ steps.b.outputs.digest }}'}\n"
+                            "    environment: {name: prod, url: 'https://x/${{ steps.b.outputs.digest }}'}\n"
+                            "    steps:\n"
+                            "      - run: |\n"
+                            "          echo one\n"
+                            "          echo two\n"
+                            "      - uses: actions/checkout@v4\n"
+                            "        with: {fetch-depth: 0}\n"
+                            "      - id: b\n"
+                            "        name: Push ${{ env.IMAGE }}\n"
+                            "        if: github.ref == 'refs/heads/main'\n"
+                            "        uses: docker/build-push-action/sub/dir@v6\n"
+                            "        continue-on-error: true\n"
+                            "        timeout-minutes: 3\n"
+                            "      - run: echo three\n"
+                            "        if: always()\n"
+                            "        working-directory: sub\n"
+                            "        shell: sh\n"
+                            "      - uses: docker://alpine:3\n"
+                            "      - uses: ./local\n";
+
+static void test_whole_message(void **state)
+{
+    (void)state;
+    wh_autojson *m = must(whole, "build");
+    assert_string_equal(text_at(m, "jobDisplayName"), "Build it");
+    assert_string_equal(text_at(m, "environmentVariables.0.map.0.value.expr"), "format('web:{0}', github.sha)");
+    assert_int_equal(at(m, "environmentVariables.1.map.0.value.num")->valueint, 10);
+    assert_string_equal(text_at(m, "defaults.0.map.0.key"), "run");
+    assert_string_equal(text_at(m, "jobOutputs.map.0.value.expr"), "steps.b.outputs.digest");
+    assert_string_equal(text_at(m, "actionsEnvironment.name"), "prod");
+    assert_string_equal(text_at(m, "steps.0.contextName"), "__run");
+    assert_string_equal(text_at(m, "steps.0.reference.type"), "script");
+    assert_string_equal(text_at(m, "steps.0.condition"), "success()");
+    assert_string_equal(text_at(m, "steps.1.contextName"), "__actions_checkout");
+    assert_string_equal(text_at(m, "steps.1.reference.name"), "actions/checkout");
+    assert_string_equal(text_at(m, "steps.1.reference.ref"), "v4");
+    assert_string_equal(text_at(m, "steps.2.contextName"), "b");
+    assert_string_equal(text_at(m, "steps.2.reference.path"), "sub/dir");
+    assert_string_equal(text_at(m, "steps.2.condition"), "success() && (github.ref == 'refs/heads/main')");
+    assert_string_equal(text_at(m, "steps.3.contextName"), "__run_2");
+    assert_string_equal(text_at(m, "steps.3.condition"), "always()");
+    assert_string_equal(text_at(m, "steps.4.reference.image"), "alpine:3");
+    assert_string_equal(text_at(m, "steps.5.reference.repositoryType"), "self");
+    assert_string_equal(text_at(m, "variables.system.github.token"), "(none)"); /* the dots are in the name */
+    assert_string_equal(text_at(wh_json_get(wh_json_get(m, "variables"), "system.github.token"), "value"), "tok");
+}
+
+/* The worker's own reader takes what we make. */
+static void test_message_is_readable(void **state)
+{
+    (void)state;
+    wh_autojson *json = must(whole, "BUILD");
+    wh_autoerror err = {0};
+    wh_automessage *m = wh_message_from_json(json, &err);
+    if (!m)
+        fail_msg("%s", wh_error_text(&err));
+    assert_int_equal(m->nsteps, 6);
+    assert_int_equal(m->steps[2].timeout_minutes->number, 3);
+    assert_true(m->steps[2].continue_on_error->boolean);
+    assert_string_equal(wh_token_get(m->steps[0].inputs, "script")->text, "echo one\necho two\n");
+    assert_string_equal(wh_token_get(m->steps[3].inputs, "workingDirectory")->text, "sub");
+    assert_string_equal(m->file_table[0], "ci.yml");
+}
+
+static void test_questions(void **state)
+{
+    (void)state;
+    wh_autoerror err = {0};
+    wh_autoworkflow *w = wh_workflow_parse(whole, strlen(whole), "ci.yml", &err);
+    assert_non_null(w);
+    assert_string_equal(wh_workflow_name(w), "CI");
+    assert_int_equal(wh_workflow_job_count(w), 1);
+    assert_int_equal(wh_workflow_job_timeout(w, 0), 7);
+    assert_true(wh_workflow_has_event(w, "push"));
+    assert_false(wh_workflow_has_event(w, "pull_request"));
+    assert_null(wh_workflow_job_condition(w, 0));
+}
+
+static void test_inputs(void **state)
+{
+    (void)state;
+    static const char text[] = "on: {workflow_dispatch: {inputs: {a: {default: x}, b: {type: boolean}, c: {}}}}\n"
+                               "jobs: {j: {runs-on: x, steps: [{run: y}]}}\n";
+    wh_autojson *github = cJSON_CreateObject();
+    wh_autojson *inputs = cJSON_Parse("{\"b\":\"true\",\"c\":\"given\"}");
+    struct wh_workflow_context context = {.github = github, .inputs = inputs};
+    wh_autoerror err = {0};
+    wh_autojson *json = message_of(text, "j", &context, &err);
+    wh_automessage *m = wh_message_from_json(json, &err);
+    assert_non_null(m);
+    const struct wh_value *in = wh_object_get(m->context_data, "inputs");
+    assert_string_equal(wh_value_text(wh_object_get(in, "a")), "x");
+    assert_true(wh_value_as_bool(wh_object_get(in, "b")));
+    assert_string_equal(wh_value_text(wh_object_get(in, "c")), "given");
+}
+
+struct error_case {
+    const char *text;
+    const char *message; /* a part of it */
+};
+
+static const char head[] = "on: push\njobs:\n  j:\n    runs-on: x\n    steps:\n";
+
+static void test_errors(void **state)
+{
+    (void)state;
+    static const struct error_case cases[] = {
+        {"", "empty"},
+        {"[]", "Expected a mapping"},
+        {"on: push", "Required property is missing: jobs"},
+        {"jobs: {a: {}}", "Required property is missing: on"},
+        {"on: push\njobs: {}", "There must be at least one job"},
+        {"on: push\njobs: {a: {steps: []}}", "Required property is missing: runs-on"},
+        {"on: push\njobs: {a: {runs-on: x}}", "Required property is missing: steps"},
+        {"on: push\njobs: {1a: {runs-on: x, steps: []}}", "The identifier '1a' is invalid"},
+        {"on: push\njobs: {a: {runs-on: x, steps: 7}}", "Expected a sequence"},
+        {"on: push\njob: {}", "ci.yml (Line: 2, Col: 1): Unexpected value 'job' (did you mean 'jobs'?)"},
+        {"on: push\non: push\njobs: {}", "'on' is already defined"},
+    };
+    for (size_t i = 0; i < WH_COUNT(cases); i++) {
+        wh_autoerror err = {0};
+        assert_null(wh_workflow_parse(cases[i].text, strlen(cases[i].text), "ci.yml", &err));
+        if (!strstr(wh_error_text(&err), cases[i].message))
+            fail_msg("%s: %s", cases[i].text, wh_error_text(&err));
+    }
+}
+
+static void test_step_errors(void **state)
+{
+    (void)state;
+    static const struct error_case cases[] = {
+        {"      - rnu: x", "ci.yml (Line: 6, Col: 9): Unexpected value 'rnu'"},
+        {"      - {run: x, uses: y}", "both 'run' and 'uses'"},
+        {"      - {name: x}", "needs 'run' or 'uses'"},
+        {"      - {uses: a/b@v1, shell: sh}", "Unexpected value 'shell'"},
+        {"      - {run: x, with: {a: b}}", "Unexpected value 'with'"},
+        {"      - {run: x, id: __a}", "The identifier '__a' is invalid"},
+        {"      - {run: x, id: a}\n      - {run: x, id: A}", "may not be used more than once"},
+        {"      - {uses: checkout}", "Expected format {owner}/{repo}[/path]@{ref}. Actual 'checkout'"},
+        {"      - {uses: a/b}", "Expected format"},
+        {"      - run: echo ${{ github.sha", "The expression is not closed"},
+        {"      - run: echo ${{ }}", "(Line: 6, Col: 14)"},
+        {"      - run: echo ${{ nosuch.x }}", "nosuch"},
+        {"      - {run: x, if: 'a ==='}", "(Line: 6, Col: 22)"},
+        {"      - {run: x, env: {A: 1, a: 2}}", "'a' is already defined"},
+        {"      - {run: [x]}", "sequence"},
+    };
+    wh_autojson *github = cJSON_CreateObject();
+    struct wh_workflow_context context = {.github = github};
+    for (size_t i = 0; i < WH_COUNT(cases); i++) {
+        wh_autofree char *text = wh_printf("%s%s\n", head, cases[i].text);
+        wh_autoerror err = {0};
+        cJSON *message = message_of(text, "j", &context, &err);
+        if (message)
+            fail_msg("accepted: %s", cases[i].text);
+        if (!strstr(wh_error_text(&err), cases[i].message))
+            fail_msg("%s: %s", cases[i].text, wh_error_text(&err));
+    }
+}
+
+static void test_unsupported(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {"needs: [a]", "strategy: {matrix: {v: [1]}}"};
+    wh_autojson *github = cJSON_CreateObject();
+    struct wh_workflow_context context = {.github = github};
+    for (size_t i = 0; i < WH_COUNT(cases); i++) {
+        wh_autofree char *text = wh_printf("on: push\njobs:\n  j:\n    runs-on: x\n    %s\n    steps: [{run: x}]\n", cases[i]);
+        wh_autoerror err = {0};
+        assert_null(message_of(text, "j", &context, &err));
+        assert_int_equal(err.code, WH_E_UNSUPPORTED);
+        assert_non_null(strstr(wh_error_text(&err), "(Line: 5,"));
+    }
+    wh_autoerror err = {0};
+    assert_null(message_of("on: push\njobs: {j: {uses: ./x.yml}}\n", "j", &context, &err));
+    assert_int_equal(err.code, WH_E_UNSUPPORTED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_whole_message), cmocka_unit_test(test_message_is_readable),
+        cmocka_unit_test(test_questions),     cmocka_unit_test(test_inputs),
+        cmocka_unit_test(test_errors),        cmocka_unit_test(test_step_errors),
+        cmocka_unit_test(test_unsupported),
+    };
+    return cmocka_run_group_tests_name("workflow", tests, NULL, NULL);
+}
