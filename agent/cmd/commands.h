@@ -6,6 +6,8 @@
     X("register", register, "register this machine as a runner of a repository or organisation")                  \
     X("unregister", unregister, "remove a runner from GitHub and from this machine")                              \
     X("cache", cache, "look after the store of layers: du, list, verify, prune")                                  \
+    X("exec", exec, "run a job of a workflow file here, with no service")                                         \
+    X("worker", worker, "")                                                                                       \
     X("version", version, "print the version and what this binary was built with")
 
 #define WH_COMMAND_DECLARE(name, function, help) int wh_cmd_##function(int argc, char **argv);

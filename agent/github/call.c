@@ -26,7 +26,7 @@ static void call_free(struct gh_call *c)
 {
     wh_later_cancel(&c->later);
     if (c->wait)
-        wh_token_get_cancel(c->wait);
+        wh_token_ask_cancel(c->wait);
     wh_http_free(c->http);
     wh_secret_free(c->token);
     free(c->method);
@@ -141,7 +141,7 @@ static void begin(void *data)
     if (token)
         send_with(c, token);
     else
-        c->wait = wh_token_get(c->o.source, on_token, c);
+        c->wait = wh_token_ask(c->o.source, on_token, c);
 }
 
 struct gh_call *gh_call_start(const struct gh_call_options *options, gh_answer_fn done, void *data)

@@ -174,7 +174,7 @@ static void fetch(void *data)
     wh_http_start(r, on_answer, s);
 }
 
-struct wh_token_wait *wh_token_get(struct wh_token_source *s, wh_token_fn done, void *data)
+struct wh_token_wait *wh_token_ask(struct wh_token_source *s, wh_token_fn done, void *data)
 {
     struct wh_token_wait *wait = wh_calloc(1, sizeof *wait);
     wait->source = s;
@@ -186,7 +186,7 @@ struct wh_token_wait *wh_token_get(struct wh_token_source *s, wh_token_fn done, 
     return wait;
 }
 
-void wh_token_get_cancel(struct wh_token_wait *wait)
+void wh_token_ask_cancel(struct wh_token_wait *wait)
 {
     DL_DELETE(wait->source->waiting, wait);
     free(wait);

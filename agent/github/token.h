@@ -21,8 +21,8 @@ const struct wh_secret *wh_token_current(const struct wh_token_source *source);
 /* Fetches one if need be. token is NULL where err is set. */
 typedef void (*wh_token_fn)(void *data, const struct wh_secret *token, enum wh_outcome outcome,
                             struct wh_error *err);
-struct wh_token_wait *wh_token_get(struct wh_token_source *source, wh_token_fn done, void *data);
-void wh_token_get_cancel(struct wh_token_wait *wait);
+struct wh_token_wait *wh_token_ask(struct wh_token_source *source, wh_token_fn done, void *data);
+void wh_token_ask_cancel(struct wh_token_wait *wait);
 /* The token was refused (or ForceTokenRefresh came): the next get fetches a new one. */
 void wh_token_drop(struct wh_token_source *source);
 

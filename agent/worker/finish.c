@@ -81,7 +81,7 @@ static void clean_up_orphans(struct wh_job *j)
 
 void wh_finish(struct wh_job *j)
 {
-    struct wh_record *record = wh_job_record(j, NULL, "Complete job", j->next_number++);
+    struct wh_timeline *record = wh_job_record(j, NULL, "Complete job", j->next_number++);
     record->type = "runner";
     wh_job_start_record(j, record);
     wh_context_set_env(j, j->env);

@@ -23,7 +23,7 @@ struct wh_dirs { /* job-execution.md §3; absolute, owned */
 /* One step at one stage. */
 struct wh_run {
     const struct wh_step *step;
-    struct wh_record *record;
+    struct wh_timeline *record;
     struct wh_run *main;            /* of a post step; NULL for a main one */
     char *display;                  /* not masked */
     const struct wh_action *action; /* NULL: a script, or an action that is not native */
@@ -65,13 +65,13 @@ struct wh_job {
     char tracking[48]; /* RUNNER_TRACKING_ID */
     bool debug;
 
-    struct wh_record **records; /* in order of their making */
+    struct wh_timeline **records; /* in order of their making */
     size_t nrecords;
-    struct wh_record **completed; /* borrowed, in order of completion */
+    struct wh_timeline **completed; /* borrowed, in order of completion */
     size_t ncompleted;
     int next_number;
     int post_number; /* of the next post step; 0: none registered yet */
-    struct wh_record *current;
+    struct wh_timeline *current;
 
     struct wh_run **mains;
     size_t nmains;
@@ -97,12 +97,12 @@ void wh_job_close(struct wh_job *j);
 int wh_job_receive(struct wh_job *j, struct wh_error *err);
 void wh_job_turn(struct wh_job *j); /* one turn: waits for something to happen */
 void wh_job_send(struct wh_job *j, const cJSON *frame, const int *fds, size_t nfds);
-void wh_job_send_state(struct wh_job *j, const struct wh_record *r, const char *phase);
+void wh_job_send_state(struct wh_job *j, const struct wh_timeline *r, const char *phase);
 
 /* ---- say.c: records and their lines ---- */
-struct wh_record *wh_job_record(struct wh_job *j, const char *id, const char *name, int number);
-void wh_job_start_record(struct wh_job *j, struct wh_record *r);
-void wh_job_complete_record(struct wh_job *j, struct wh_record *r, enum wh_task_result conclusion);
+struct wh_timeline *wh_job_record(struct wh_job *j, const char *id, const char *name, int number);
+void wh_job_start_record(struct wh_job *j, struct wh_timeline *r);
+void wh_job_complete_record(struct wh_job *j, struct wh_timeline *r, enum wh_task_result conclusion);
 void wh_job_flush_lines(struct wh_job *j);
 /* To the current record: one write, masked, one stamp; prefix "##[error]" etc. or "". */
 void wh_say_text(struct wh_job *j, const char *prefix, const char *text, size_t len);

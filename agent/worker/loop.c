@@ -134,7 +134,7 @@ void wh_job_send(struct wh_job *j, const cJSON *frame, const int *fds, size_t nf
     watch_agent(j);
 }
 
-void wh_job_send_state(struct wh_job *j, const struct wh_record *r, const char *phase)
+void wh_job_send_state(struct wh_job *j, const struct wh_timeline *r, const char *phase)
 {
     wh_autojson *frame = cJSON_CreateObject();
     wh_json_add_string(frame, "type", "state");

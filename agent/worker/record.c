@@ -1,6 +1,6 @@
 #include "worker/record.h"
 
-void wh_record_clear(struct wh_record *r)
+void wh_timeline_clear(struct wh_timeline *r)
 {
     for (size_t i = 0; i < r->nannotations; i++) {
         free((char *)r->annotations[i].message);
@@ -12,17 +12,17 @@ void wh_record_clear(struct wh_record *r)
     free(r->action_name);
     free(r->ref);
     wh_str_free(&r->waiting);
-    *r = (struct wh_record){0};
+    *r = (struct wh_timeline){0};
 }
 
-void wh_record_set_name(struct wh_record *r, const char *masked)
+void wh_timeline_set_name(struct wh_timeline *r, const char *masked)
 {
     char *copy = wh_strdup(masked);
     free(r->name);
     r->name = copy;
 }
 
-void wh_record_annotate(struct wh_record *r, const struct wh_annotation *a)
+void wh_timeline_annotate(struct wh_timeline *r, const struct wh_annotation *a)
 {
     if (r->issues[a->level]++ >= WH_MAX_ANNOTATIONS)
         return;
@@ -34,7 +34,7 @@ void wh_record_annotate(struct wh_record *r, const struct wh_annotation *a)
     copy->path = wh_strdup(a->path);
 }
 
-struct wh_step_record wh_record_view(const struct wh_record *r)
+struct wh_step_record wh_timeline_view(const struct wh_timeline *r)
 {
     return (struct wh_step_record){.id = r->id,
                                    .number = r->number,

@@ -8,7 +8,7 @@
 
 #include "wherry/github/job.h"
 
-struct wh_record {
+struct wh_timeline {
     char id[37];
     int number;
     char *name;        /* masked; owned */
@@ -28,25 +28,27 @@ struct wh_record {
     uint64_t waiting_lines;
     void *log; /* the sink's */
 };
-void wh_record_clear(struct wh_record *r);
-void wh_record_set_name(struct wh_record *r, const char *masked);
+void wh_timeline_clear(struct wh_timeline *r);
+void wh_timeline_set_name(struct wh_timeline *r, const char *masked);
 /* Keeps a copy unless WH_MAX_ANNOTATIONS of the level are kept already. */
-void wh_record_annotate(struct wh_record *r, const struct wh_annotation *a);
+void wh_timeline_annotate(struct wh_timeline *r, const struct wh_annotation *a);
 /* A borrowed view for the service's calls. */
-struct wh_step_record wh_record_view(const struct wh_record *r);
+struct wh_step_record wh_timeline_view(const struct wh_timeline *r);
 
 /* ---- where records go ---- */
 typedef void (*wh_sink_done_fn)(void *data, struct wh_error *err);
 struct wh_sink;
 struct wh_sink_ops {
-    void (*state)(struct wh_sink *s, const struct wh_record *r); /* its name, status or conclusion changed */
-    void (*flush)(struct wh_sink *s);                            /* send states now */
+    void (*state)(struct wh_sink *s,
+                  const struct wh_timeline *r); /* its name, status or conclusion changed */
+    void (*flush)(struct wh_sink *s);           /* send states now */
     /* One line (or several in one text) as shown, without stamp, as it comes. */
-    void (*line)(struct wh_sink *s, const struct wh_record *r, uint64_t number, const char *text, size_t len);
+    void (*line)(struct wh_sink *s, const struct wh_timeline *r, uint64_t number, const char *text,
+                 size_t len);
     /* Whole stamped lines, some time later, in pieces. */
-    void (*log)(struct wh_sink *s, struct wh_record *r, const char *data, size_t len, uint64_t lines);
-    void (*log_end)(struct wh_sink *s, struct wh_record *r);
-    void (*summary)(struct wh_sink *s, const struct wh_record *r, const char *text, size_t len);
+    void (*log)(struct wh_sink *s, struct wh_timeline *r, const char *data, size_t len, uint64_t lines);
+    void (*log_end)(struct wh_sink *s, struct wh_timeline *r);
+    void (*summary)(struct wh_sink *s, const struct wh_timeline *r, const char *text, size_t len);
     /* Everything that waits, then the completion (borrowed until done). */
     void (*finish)(struct wh_sink *s, const struct wh_github_completion *completion, wh_sink_done_fn done,
                    void *data);

@@ -7,23 +7,23 @@
 
 #define HAND_ON ((size_t)256 << 10) /* of one record, within one turn of the loop */
 
-struct wh_record *wh_job_record(struct wh_job *j, const char *id, const char *name, int number)
+struct wh_timeline *wh_job_record(struct wh_job *j, const char *id, const char *name, int number)
 {
-    struct wh_record *r = wh_calloc(1, sizeof *r);
+    struct wh_timeline *r = wh_calloc(1, sizeof *r);
     if (id)
         snprintf(r->id, sizeof r->id, "%s", id);
     else
         wh_guid(r->id);
     wh_autofree char *masked = wh_mask_text(j->masker, name);
-    wh_record_set_name(r, masked);
+    wh_timeline_set_name(r, masked);
     r->number = number;
     r->conclusion = WH_TASK_NONE;
-    j->records = wh_reallocarray(j->records, j->nrecords + 1, sizeof(struct wh_record *));
+    j->records = wh_reallocarray(j->records, j->nrecords + 1, sizeof(struct wh_timeline *));
     j->records[j->nrecords++] = r;
     return r;
 }
 
-void wh_job_start_record(struct wh_job *j, struct wh_record *r)
+void wh_job_start_record(struct wh_job *j, struct wh_timeline *r)
 {
     r->status = WH_STEP_IN_PROGRESS;
     r->started_ns = wh_now_ns();
@@ -32,7 +32,7 @@ void wh_job_start_record(struct wh_job *j, struct wh_record *r)
     wh_job_send_state(j, r, "started");
 }
 
-static void hand_on(struct wh_job *j, struct wh_record *r)
+static void hand_on(struct wh_job *j, struct wh_timeline *r)
 {
     if (r->waiting_lines == 0)
         return;
@@ -47,7 +47,7 @@ void wh_job_flush_lines(struct wh_job *j)
         hand_on(j, j->current);
 }
 
-void wh_job_complete_record(struct wh_job *j, struct wh_record *r, enum wh_task_result conclusion)
+void wh_job_complete_record(struct wh_job *j, struct wh_timeline *r, enum wh_task_result conclusion)
 {
     r->status = WH_STEP_COMPLETED;
     r->conclusion = conclusion;
@@ -57,7 +57,7 @@ void wh_job_complete_record(struct wh_job *j, struct wh_record *r, enum wh_task_
     hand_on(j, r);
     j->sink->ops->log_end(j->sink, r);
     j->sink->ops->state(j->sink, r);
-    j->completed = wh_reallocarray(j->completed, j->ncompleted + 1, sizeof(struct wh_record *));
+    j->completed = wh_reallocarray(j->completed, j->ncompleted + 1, sizeof(struct wh_timeline *));
     j->completed[j->ncompleted++] = r;
     if (j->current == r)
         j->current = NULL;
@@ -73,7 +73,7 @@ static uint64_t count_lines(const char *text, size_t len)
 }
 
 /* Text that is masked already. */
-static void write_lines(struct wh_job *j, struct wh_record *r, const char *text, size_t len)
+static void write_lines(struct wh_job *j, struct wh_timeline *r, const char *text, size_t len)
 {
     uint64_t lines = count_lines(text, len);
     uint64_t number = r->lines + 1;
@@ -93,7 +93,7 @@ static void write_lines(struct wh_job *j, struct wh_record *r, const char *text,
 
 void wh_say_text(struct wh_job *j, const char *prefix, const char *text, size_t len)
 {
-    struct wh_record *r = j->current;
+    struct wh_timeline *r = j->current;
     if (!r)
         return;
     wh_autostr whole = {0};
@@ -148,7 +148,7 @@ void wh_say_match(struct wh_job *j, enum wh_annotation_level level, const char *
     static const char *const tags[] = {[WH_ANNOTATION_NOTICE] = "##[notice]",
                                        [WH_ANNOTATION_WARNING] = "##[warning]",
                                        [WH_ANNOTATION_FAILURE] = "##[error]"};
-    struct wh_record *r = j->current;
+    struct wh_timeline *r = j->current;
     if (!r)
         return;
     if (shown[0] != '\0')
@@ -167,7 +167,7 @@ void wh_say_match(struct wh_job *j, enum wh_annotation_level level, const char *
     }
     if (!path && a.start_line == 0) /* a place in the log is better than none */
         a.start_line = a.end_line = (int64_t)r->lines;
-    wh_record_annotate(r, &a);
+    wh_timeline_annotate(r, &a);
 }
 
 void wh_say_issue(struct wh_job *j, enum wh_annotation_level level, const char *message,

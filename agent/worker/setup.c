@@ -230,7 +230,7 @@ static int set_up(struct wh_job *j, struct wh_error *err)
 int wh_setup(struct wh_job *j)
 {
     wh_autoerror err = {0};
-    struct wh_record *record = wh_job_record(j, NULL, "Set up job", j->next_number++);
+    struct wh_timeline *record = wh_job_record(j, NULL, "Set up job", j->next_number++);
     record->type = "runner";
     wh_job_start_record(j, record);
     int n = wh_context_start(j, &err);

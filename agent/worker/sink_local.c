@@ -18,7 +18,7 @@ static void write_out(struct local *l)
     wh_str_clear(&l->out);
 }
 
-static void nothing_state(struct wh_sink *s, const struct wh_record *r)
+static void nothing_state(struct wh_sink *s, const struct wh_timeline *r)
 {
     (void)r;
     write_out((struct local *)s);
@@ -29,7 +29,8 @@ static void flush(struct wh_sink *s)
     write_out((struct local *)s);
 }
 
-static void line(struct wh_sink *s, const struct wh_record *r, uint64_t number, const char *text, size_t len)
+static void line(struct wh_sink *s, const struct wh_timeline *r, uint64_t number, const char *text,
+                 size_t len)
 {
     (void)r;
     (void)number;
@@ -41,7 +42,7 @@ static void line(struct wh_sink *s, const struct wh_record *r, uint64_t number, 
 }
 
 /* Called once a turn of the loop: what was gathered is shown then. */
-static void log_lines(struct wh_sink *s, struct wh_record *r, const char *data, size_t len, uint64_t lines)
+static void log_lines(struct wh_sink *s, struct wh_timeline *r, const char *data, size_t len, uint64_t lines)
 {
     (void)r;
     (void)data;
@@ -50,13 +51,13 @@ static void log_lines(struct wh_sink *s, struct wh_record *r, const char *data, 
     write_out((struct local *)s);
 }
 
-static void log_end(struct wh_sink *s, struct wh_record *r)
+static void log_end(struct wh_sink *s, struct wh_timeline *r)
 {
     (void)r;
     write_out((struct local *)s);
 }
 
-static void summary(struct wh_sink *s, const struct wh_record *r, const char *text, size_t len)
+static void summary(struct wh_sink *s, const struct wh_timeline *r, const char *text, size_t len)
 {
     (void)s;
     (void)r;

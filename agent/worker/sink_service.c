@@ -20,9 +20,9 @@ struct service {
     int finishing; /* feed and results, then the completion */
 };
 
-static void state(struct wh_sink *s, const struct wh_record *r)
+static void state(struct wh_sink *s, const struct wh_timeline *r)
 {
-    struct wh_step_record view = wh_record_view(r);
+    struct wh_step_record view = wh_timeline_view(r);
     wh_results_step(((struct service *)s)->results, &view);
 }
 
@@ -31,13 +31,14 @@ static void flush(struct wh_sink *s)
     wh_results_flush_steps(((struct service *)s)->results, NULL, NULL);
 }
 
-static void line(struct wh_sink *s, const struct wh_record *r, uint64_t number, const char *text, size_t len)
+static void line(struct wh_sink *s, const struct wh_timeline *r, uint64_t number, const char *text,
+                 size_t len)
 {
     if (len > 0)
         wh_feed_line(((struct service *)s)->feed, r->id, (int64_t)number, text, len);
 }
 
-static void log_lines(struct wh_sink *s, struct wh_record *r, const char *data, size_t len, uint64_t lines)
+static void log_lines(struct wh_sink *s, struct wh_timeline *r, const char *data, size_t len, uint64_t lines)
 {
     struct service *v = (struct service *)s;
     if (!r->log)
@@ -46,7 +47,7 @@ static void log_lines(struct wh_sink *s, struct wh_record *r, const char *data, 
     wh_results_log_write(v->job_log, data, len, lines);
 }
 
-static void log_end(struct wh_sink *s, struct wh_record *r)
+static void log_end(struct wh_sink *s, struct wh_timeline *r)
 {
     (void)s;
     if (r->log)
@@ -54,7 +55,7 @@ static void log_end(struct wh_sink *s, struct wh_record *r)
     r->log = NULL;
 }
 
-static void summary(struct wh_sink *s, const struct wh_record *r, const char *text, size_t len)
+static void summary(struct wh_sink *s, const struct wh_timeline *r, const char *text, size_t len)
 {
     wh_results_summary(((struct service *)s)->results, r->id, text, len);
 }

@@ -29,7 +29,7 @@ void wh_run_free(struct wh_run *run)
 static void describe_record(struct wh_run *run)
 {
     const struct wh_step_reference *ref = &run->step->reference;
-    struct wh_record *r = run->record;
+    struct wh_timeline *r = run->record;
     switch (ref->type) {
     case WH_REFERENCE_SCRIPT:
         r->type = "run";
@@ -326,7 +326,7 @@ static void name_again(struct wh_job *j, struct wh_run *run)
     run->display = display;
     wh_autofree char *masked = wh_mask_text(j->masker, display);
     if (!wh_streq(masked, run->record->name)) {
-        wh_record_set_name(run->record, masked);
+        wh_timeline_set_name(run->record, masked);
         j->sink->ops->state(j->sink, run->record);
     }
 }

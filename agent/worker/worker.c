@@ -33,7 +33,7 @@ static int open_sink(struct wh_job *j, const cJSON *message, struct wh_error *er
 /* A message that can't be read still ends as a failed job with the reason, not as one that hangs. */
 static void fail_unreadable(struct wh_job *j, struct wh_error *err)
 {
-    struct wh_record *record = wh_job_record(j, NULL, "Set up job", j->next_number++);
+    struct wh_timeline *record = wh_job_record(j, NULL, "Set up job", j->next_number++);
     record->type = "runner";
     wh_job_start_record(j, record);
     wh_say_error(j, "%s", wh_error_text(err));
@@ -87,7 +87,7 @@ static bool complete(struct wh_job *j)
 {
     struct wh_step_record *steps = wh_calloc(j->ncompleted + 1, sizeof *steps);
     for (size_t i = 0; i < j->ncompleted; i++)
-        steps[i] = wh_record_view(j->completed[i]);
+        steps[i] = wh_timeline_view(j->completed[i]);
     struct wh_github_completion completion = {.conclusion = j->result,
                                               .outputs = j->outputs,
                                               .noutputs = j->noutputs,
@@ -120,7 +120,7 @@ static void job_clear(struct wh_job *j)
     for (size_t i = 0; i < j->nposts; i++)
         wh_run_free(j->posts[i]);
     for (size_t i = 0; i < j->nrecords; i++) {
-        wh_record_clear(j->records[i]);
+        wh_timeline_clear(j->records[i]);
         free(j->records[i]);
     }
     for (size_t i = 0; i < j->noutputs; i++) {

@@ -350,7 +350,14 @@ static void add_frame(struct build *b, const char *job_id, const char *display)
     cJSON_AddStringToObject(m, "jobName", job_id);
     cJSON_AddNumberToObject(m, "requestId", 1);
     cJSON *resources = cJSON_AddObjectToObject(m, "resources");
-    cJSON_AddArrayToObject(resources, "endpoints");
+    cJSON *endpoints = cJSON_AddArrayToObject(resources, "endpoints");
+    cJSON *endpoint = cJSON_CreateObject(); /* every message has one; ours leads nowhere */
+    cJSON_AddItemToArray(endpoints, endpoint);
+    cJSON_AddStringToObject(endpoint, "name", "SystemVssConnection");
+    cJSON_AddStringToObject(endpoint, "url", "");
+    cJSON *authorization = cJSON_AddObjectToObject(endpoint, "authorization");
+    cJSON_AddStringToObject(authorization, "scheme", "OAuth");
+    cJSON_AddObjectToObject(authorization, "parameters");
     cJSON *files = cJSON_AddArrayToObject(m, "fileTable");
     cJSON_AddItemToArray(files, cJSON_CreateString(b->t.file));
     cJSON_AddArrayToObject(m, "mask");

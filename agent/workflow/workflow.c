@@ -78,6 +78,13 @@ int wh_workflow_check_step(const struct wh_convert *t, const struct wh_yaml *ste
 {
     if (check_keys(t, step, step_keys, err) < 0)
         return -1;
+    static const char *const scalars[] = {"run", "uses", "name", "if", "shell", "working-directory", "id"};
+    for (size_t i = 0; i < WH_COUNT(scalars); i++) {
+        const struct wh_yaml *node = wh_yaml_get(step, scalars[i]);
+        if (node && node->kind != WH_YAML_SCALAR)
+            return wh_workflow_fail(t, node, err, "A %s was not expected",
+                                    node->kind == WH_YAML_MAPPING ? "mapping" : "sequence");
+    }
     const struct wh_yaml *run = wh_yaml_get(step, "run");
     const struct wh_yaml *uses = wh_yaml_get(step, "uses");
     if (!run == !uses)
@@ -92,9 +99,7 @@ int wh_workflow_check_step(const struct wh_convert *t, const struct wh_yaml *ste
         return wh_workflow_fail(t, wh_yaml_get(step, "with"), err,
                                 "Unexpected value 'with': it belongs to 'uses' steps");
     const struct wh_yaml *id = wh_yaml_get(step, "id");
-    if (id && (id->kind != WH_YAML_SCALAR || check_id(t, id, "Step", err) < 0))
-        return id->kind == WH_YAML_SCALAR ? -1 : wh_workflow_fail(t, id, err, "Expected a string");
-    return 0;
+    return id ? check_id(t, id, "Step", err) : 0;
 }
 
 static int check_steps(const struct wh_convert *t, const struct wh_yaml *steps, struct wh_error *err)

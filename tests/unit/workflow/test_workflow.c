@@ -80,7 +80,7 @@ static void test_whole_message(void **state)
     assert_string_equal(text_at(m, "jobDisplayName"), "Build it");
     assert_string_equal(text_at(m, "environmentVariables.0.map.0.value.expr"), "format('web:{0}', github.sha)");
     assert_int_equal(at(m, "environmentVariables.1.map.0.value.num")->valueint, 10);
-    assert_string_equal(text_at(m, "defaults.0.map.0.key"), "run");
+    assert_string_equal(text_at(m, "defaults.0.map.0.key.lit"), "run");
     assert_string_equal(text_at(m, "jobOutputs.map.0.value.expr"), "steps.b.outputs.digest");
     assert_string_equal(text_at(m, "actionsEnvironment.name"), "prod");
     assert_string_equal(text_at(m, "steps.0.contextName"), "__run");
@@ -196,7 +196,7 @@ static void test_step_errors(void **state)
         {"      - run: echo ${{ github.sha", "The expression is not closed"},
         {"      - run: echo ${{ }}", "(Line: 6, Col: 14)"},
         {"      - run: echo ${{ nosuch.x }}", "nosuch"},
-        {"      - {run: x, if: 'a ==='}", "(Line: 6, Col: 22)"},
+        {"      - {run: x, if: 'a ==='}", "(Line: 6, Col: 23)"},
         {"      - {run: x, env: {A: 1, a: 2}}", "'a' is already defined"},
         {"      - {run: [x]}", "sequence"},
     };
