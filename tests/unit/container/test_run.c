@@ -460,8 +460,30 @@ static void test_job_file(void **state)
     assert_string_equal(wh_str_text(&text), "job's");
 }
 
+/* Only in a builder with little memory. */
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    auto_output o = {0};
+    struct build b;
+    begin(&b);
+    const char *const argv[] = {"/bin/sh", "-c", "dd if=/dev/zero of=/dev/null bs=400M count=1; exit $?",
+                                NULL};
+    struct wh_run_spec spec = spec_of(&b, argv, &o);
+    struct wh_run_result result = run_spec(&spec);
+    assert_int_equal(result.exit_code, 137);
+    assert_true(result.oom);
+    wh_autofree char *text = wh_run_failure_text(&spec, &result);
+    assert_non_null(strstr(text, "exit code: 137 (out of memory"));
+    finish(&b);
+}
+
 static int inner_tests(void)
 {
+    if (wh_json_bool(env.options, "small", false)) {
+        const struct CMUnitTest small[] = {cmocka_unit_test(test_out_of_memory)};
+        return cmocka_run_group_tests_name("run with little memory", small, NULL, NULL);
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_output_and_exit), cmocka_unit_test(test_signal),
         cmocka_unit_test(test_missing_program), cmocka_unit_test(test_much_output),
@@ -502,6 +524,20 @@ static pid_t serve_abstract(void)
     _exit(0);
 }
 
+/* Another builder with one option more, on a new state folder. */
+static int again(const char *scratch, cJSON *options, const char *name, cJSON *value,
+                 struct wh_build_launch_options *launch)
+{
+    wh_autofree char *used = wh_path_join(scratch, "state");
+    wh_autoerror err = {0};
+    cJSON_AddItemToObject(options, name, value);
+    if (wh_remove_tree(AT_FDCWD, used, &err) < 0) {
+        fprintf(stderr, "%s\n", wh_error_text(&err));
+        return 1;
+    }
+    return launch_inside(scratch, launch);
+}
+
 int main(int argc, char **argv)
 {
     if (is_inside(argc, argv))
@@ -518,14 +554,15 @@ int main(int argc, char **argv)
     wh_json_add_string(options, "job-file", job_file);
     struct wh_build_launch_options launch = {.job_uid = JOB_UID, .job_gid = JOB_UID, .options = options};
     int result = launch_inside(scratch, &launch);
+    if (result == 0 && geteuid() == 0) {
+        launch.memory_max = (uint64_t)200 << 20;
+        result = again(scratch, options, "small", cJSON_CreateTrue(), &launch);
+        cJSON_DeleteItemFromObject(options, "small");
+    }
     /* The other runtime, with the profile in its own form. */
     if (result == 0 && access("/usr/sbin/runc", X_OK) == 0) {
-        wh_autofree char *used = wh_path_join(scratch, "state");
-        wh_autoerror err = {0};
-        if (wh_remove_tree(AT_FDCWD, used, &err) < 0)
-            fprintf(stderr, "%s\n", wh_error_text(&err));
-        wh_json_add_string(options, "runtime", "runc");
-        result = launch_inside(scratch, &launch);
+        launch.memory_max = 0;
+        result = again(scratch, options, "runtime", cJSON_CreateString("runc"), &launch);
     }
     (void)kill(server, SIGKILL);
     (void)unlink(job_file);
