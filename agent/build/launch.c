@@ -204,7 +204,7 @@ static int launch(struct wh_build_process *p, const struct wh_build_launch_optio
         wh_build_state_prepare(options->state, &map, &state, err) < 0)
         return -1;
     const struct wh_build_cgroup_limits limits = {options->pids_max, options->memory_max};
-    if (wh_build_cgroup_create(&limits, map.first_uid, map.first_gid, &p->cgroup, err) < 0)
+    if (wh_build_cgroup_create(&limits, map.root_uid, map.root_gid, &p->cgroup, err) < 0)
         return -1;
     int pair[2];
     if (wh_frame_pair(pair, err) < 0)

@@ -24,7 +24,7 @@ static int give_one(const char *path, const struct stat *st, int type, struct FT
 {
     (void)type;
     (void)at;
-    return st->st_uid == 0 ? lchown(path, new_owner.first_uid, new_owner.first_gid) : 0;
+    return st->st_uid == 0 ? lchown(path, new_owner.root_uid, new_owner.root_gid) : 0;
 }
 
 /* A store that root made before any build. */
@@ -47,7 +47,7 @@ static int take_over(int dir, const char *state, struct wh_userns_map *map, stru
     if (st.st_uid == 0) {
         if (give_store(state, map, err) < 0)
             return -1;
-        if (fchown(dir, map->first_uid, map->first_gid) < 0 || fchmod(dir, 0700) < 0)
+        if (fchown(dir, map->root_uid, map->root_gid) < 0 || fchmod(dir, 0700) < 0)
             return wh_fail_errno(err, "give the state folder %s to the builder's user", state);
         return 0;
     }
@@ -57,8 +57,8 @@ static int take_over(int dir, const char *state, struct wh_userns_map *map, stru
             "the state folder %s belongs to user %u: root's builds need a folder of their own (--state)",
             state, st.st_uid);
     /* Its owner says which range it was made with, whatever /etc/subuid says today. */
-    map->first_uid = st.st_uid;
-    map->first_gid = st.st_gid;
+    map->root_uid = map->first_uid = st.st_uid;
+    map->root_gid = map->first_gid = st.st_gid;
     return 0;
 }
 
@@ -89,7 +89,7 @@ int wh_build_state_prepare(const char *state, struct wh_userns_map *map, int *de
         return 0;
     if (take_over(dir, state, map, err) < 0)
         return -1;
-    if (fchownat(dir, WH_BUILD_RUN_FOLDER, map->first_uid, map->first_gid, AT_SYMLINK_NOFOLLOW) < 0)
+    if (fchownat(dir, WH_BUILD_RUN_FOLDER, map->root_uid, map->root_gid, AT_SYMLINK_NOFOLLOW) < 0)
         return wh_fail_errno(err, "give %s/" WH_BUILD_RUN_FOLDER " to the builder's user", state);
     if (reachable(state))
         return 0;

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -103,11 +105,14 @@ int wh_userns_map_choose(uid_t job_uid, gid_t job_gid, struct wh_userns_map *out
     uint64_t gid = 0;
     if (choose("/etc/subuid", self, name, &uid, err) < 0 || choose("/etc/subgid", self, name, &gid, err) < 0)
         return -1;
-    *out = (struct wh_userns_map){(uid_t)uid, (gid_t)gid, job_uid, job_gid};
-    if (self != 0) {
-        out->job_uid = self;
-        out->job_gid = getegid();
-    }
+    *out = (struct wh_userns_map){
+        .root_uid = self == 0 ? (uid_t)uid : self,
+        .root_gid = self == 0 ? (gid_t)gid : getegid(),
+        .first_uid = (uid_t)uid,
+        .first_gid = (gid_t)gid,
+        .job_uid = self == 0 ? job_uid : WH_NO_ID,
+        .job_gid = self == 0 ? job_gid : WH_NO_ID,
+    };
     if (out->job_uid == 0 || out->job_gid == 0) {
         out->job_uid = WH_NO_ID;
         out->job_gid = WH_NO_ID;
@@ -133,17 +138,16 @@ static int write_direct(pid_t pid, const char *file, uint32_t first, uint32_t jo
     return 0;
 }
 
-static int write_by_helper(pid_t pid, const char *helper, uint32_t first, uint32_t job, struct wh_error *err)
+static int write_by_helper(pid_t pid, const char *helper, uint32_t self, uint32_t first, struct wh_error *err)
 {
-    char text[5][16];
+    char text[4][16];
     (void)snprintf(text[0], sizeof text[0], "%d", (int)pid);
-    (void)snprintf(text[1], sizeof text[1], "%u", first);
-    (void)snprintf(text[2], sizeof text[2], "%u", WH_USERNS_SIZE);
-    (void)snprintf(text[3], sizeof text[3], "%u", WH_USERNS_JOB_ID);
-    (void)snprintf(text[4], sizeof text[4], "%u", job);
+    (void)snprintf(text[1], sizeof text[1], "%u", self);
+    (void)snprintf(text[2], sizeof text[2], "%u", first);
+    (void)snprintf(text[3], sizeof text[3], "%u", WH_USERNS_SIZE - 1);
     char zero[] = "0";
     char one[] = "1";
-    char *argv[] = {(char *)helper, text[0], zero, text[1], text[2], text[3], text[4], one, NULL};
+    char *argv[] = {(char *)helper, text[0], zero, text[1], one, one, text[2], text[3], NULL};
     pid_t child;
     int status = posix_spawnp(&child, helper, NULL, NULL, argv, environ);
     if (status != 0) {
@@ -163,12 +167,63 @@ static int write_by_helper(pid_t pid, const char *helper, uint32_t first, uint32
 int wh_userns_write_maps(pid_t pid, const struct wh_userns_map *map, struct wh_error *err)
 {
     if (geteuid() == 0)
-        return write_direct(pid, "gid_map", map->first_gid, map->job_gid, err) < 0 ||
-                       write_direct(pid, "uid_map", map->first_uid, map->job_uid, err) < 0
+        return write_direct(pid, "gid_map", map->root_gid, map->job_gid, err) < 0 ||
+                       write_direct(pid, "uid_map", map->root_uid, map->job_uid, err) < 0
                    ? -1
                    : 0;
-    return write_by_helper(pid, "newgidmap", map->first_gid, map->job_gid, err) < 0 ||
-                   write_by_helper(pid, "newuidmap", map->first_uid, map->job_uid, err) < 0
+    return write_by_helper(pid, "newgidmap", map->root_gid, map->first_gid, err) < 0 ||
+                   write_by_helper(pid, "newuidmap", map->root_uid, map->first_uid, err) < 0
                ? -1
                : 0;
+}
+
+/* The helper half of wh_userns_enter(): stays outside, waits for the namespace, writes the maps. */
+static int write_from_outside(pid_t pid, int ready, const struct wh_userns_map *map)
+{
+    char byte;
+    wh_autoerror err = {0};
+    if (read(ready, &byte, 1) != 1)
+        return 1;
+    if (wh_userns_write_maps(pid, map, &err) == 0)
+        return 0;
+    (void)fprintf(stderr, "wherry: %s\n", wh_error_text(&err));
+    return 1;
+}
+
+int wh_userns_enter(struct wh_error *err)
+{
+    struct wh_userns_map map;
+    int ends[2];
+    int status = 0;
+    if (geteuid() == 0)
+        return 0;
+    if (wh_userns_map_choose(WH_NO_ID, WH_NO_ID, &map, err) < 0)
+        return -1;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return wh_fail_errno(err, "make a pipe");
+    pid_t self = getpid();
+    pid_t helper = fork();
+    if (helper == 0) {
+        (void)close(ends[1]);
+        _exit(write_from_outside(self, ends[0], &map));
+    }
+    /* newuidmap wants a /proc entry that is its caller's. */
+    int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+    bool made = helper > 0 && unshare(CLONE_NEWUSER) == 0;
+    int why = errno;
+    (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    if (made)
+        (void)!write(ends[1], "r", 1);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    if (helper > 0)
+        while (waitpid(helper, &status, 0) < 0 && errno == EINTR)
+            ;
+    (void)prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0);
+    errno = why;
+    if (!made)
+        return wh_fail_errno(err, "make a user namespace");
+    if (status != 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+        return wh_fail(err, WH_E_DENIED, "could not become root of a user namespace");
+    return 1;
 }

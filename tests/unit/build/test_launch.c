@@ -306,6 +306,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_no_mount_left),
     };
     int failed = cmocka_run_group_tests_name("launch", tests, NULL, NULL);
+    (void)wh_userns_enter(NULL);
     (void)wh_remove_tree(AT_FDCWD, scratch, NULL);
     return failed;
 }

@@ -351,7 +351,7 @@ static void test_abstract_socket(void **state)
     wh_str_truncate(&o.text[0], o.text[0].len - 1);
     if (!wh_parse_u64(wh_str_text(&o.text[0]), UINT32_MAX, &uid))
         fail_msg("said: %s", wh_str_text(&o.text[0]));
-    assert_true(uid >= 65536);
+    assert_true(uid != 0); /* root's builds: of the range; a user's: the user */
     finish(&b);
 }
 
@@ -560,12 +560,17 @@ int main(int argc, char **argv)
         cJSON_DeleteItemFromObject(options, "small");
     }
     /* The other runtime, with the profile in its own form. */
-    if (result == 0 && access("/usr/sbin/runc", X_OK) == 0) {
+    if (result == 0 && geteuid() == 0 && access("/usr/sbin/runc", X_OK) == 0) {
         launch.memory_max = 0;
         result = again(scratch, options, "runtime", cJSON_CreateString("runc"), &launch);
     }
     (void)kill(server, SIGKILL);
     (void)unlink(job_file);
-    (void)wh_remove_tree(AT_FDCWD, scratch, NULL);
+    /* A user's layers hold files of sub-ids. */
+    wh_autoerror err = {0};
+    if (wh_userns_enter(&err) < 0 || wh_remove_tree(AT_FDCWD, scratch, &err) < 0) {
+        fprintf(stderr, "%s\n", wh_error_text(&err));
+        return 1;
+    }
     return result;
 }
