@@ -5,6 +5,8 @@
 #define WH_COMMANDS(X)                                                                                            \
     X("register", register, "register this machine as a runner of a repository or organisation")                  \
     X("unregister", unregister, "remove a runner from GitHub and from this machine")                              \
+    X("run", run, "take jobs: the agent")                                                                         \
+    X("status", status, "tell whether the agent runs and what it does")                                           \
     X("cache", cache, "look after the store of layers: du, list, verify, prune")                                  \
     X("exec", exec, "run a job of a workflow file here, with no service")                                         \
     X("worker", worker, "")                                                                                       \

@@ -1,0 +1,119 @@
+/* wherry run */
+#include <getopt.h>
+#include <stdio.h>
+
+#include "cmd/commands.h"
+#include "wherry/base/fs.h"
+#include "wherry/base/log.h"
+#include "wherry/daemon/daemon.h"
+#include "wherry/github/version.h"
+
+static const char help[] =
+    "usage: wherry run [OPTION...]\n"
+    "\n"
+    "Takes jobs for the runners that are registered here, until it is told to stop.\n"
+    "\n"
+    "  --name NAME           only this runner (may be given several times; default: all that are registered "
+    "here)\n"
+    "  --once                end after one job\n"
+    "  --job-user USER       who runs the jobs' steps where this runs as root (name or number)\n"
+    "  --runner-version V    version to name to the service (default: the newest official release, asked "
+    "once a day)\n"
+    "  --ca-file FILE        certificates to trust, PEM (default: SSL_CERT_FILE, else the system's)\n"
+    "  --state DIR           state folder\n"
+    "  --verbose             say more (WHERRY_LOG=debug)\n"
+    "\n"
+    "Signals: SIGTERM or SIGINT finishes the running jobs and takes no others; a second one stops them.\n"
+    "Proxies: https_proxy, http_proxy and no_proxy of the environment are used, and given on to jobs.\n"
+    "Exit: 0 ended as asked, or the registration is gone; 1 settings or credentials are refused; 2 try "
+    "again;\n"
+    "5 another agent has this runner's session; 7 version refused (opt-in).\n";
+
+struct arguments {
+    char **names;
+    const char *job_user, *version, *ca_file, *state;
+    bool once, verbose, help;
+};
+
+static int bad_usage(const char *text)
+{
+    fprintf(stderr, "wherry run: %s\n`wherry run --help` tells more.\n", text);
+    return -1;
+}
+
+static int parse(int argc, char **argv, struct arguments *a)
+{
+    enum { NAME = 256, ONCE, JOB_USER, VERSION, CA_FILE, STATE, VERBOSE };
+    static const struct option options[] = {{"name", required_argument, NULL, NAME},
+                                            {"once", no_argument, NULL, ONCE},
+                                            {"job-user", required_argument, NULL, JOB_USER},
+                                            {"runner-version", required_argument, NULL, VERSION},
+                                            {"ca-file", required_argument, NULL, CA_FILE},
+                                            {"state", required_argument, NULL, STATE},
+                                            {"verbose", no_argument, NULL, VERBOSE},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    int option;
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        switch (option) {
+        case NAME:
+            wh_strv_add(&a->names, optarg);
+            break;
+        case ONCE:
+            a->once = true;
+            break;
+        case JOB_USER:
+            a->job_user = optarg;
+            break;
+        case VERSION:
+            a->version = optarg;
+            break;
+        case CA_FILE:
+            a->ca_file = optarg;
+            break;
+        case STATE:
+            a->state = optarg;
+            break;
+        case VERBOSE:
+            a->verbose = true;
+            break;
+        case 'h':
+            a->help = true;
+            break;
+        default:
+            return bad_usage("that option is not known, or lacks its value");
+        }
+    }
+    if (optind < argc)
+        return bad_usage("there is an argument that belongs to no option");
+    if (a->version && !wh_runner_version_valid(a->version))
+        return bad_usage("--runner-version wants a version such as " WH_RUNNER_VERSION_FALLBACK);
+    return 0;
+}
+
+int wh_cmd_run(int argc, char **argv)
+{
+    struct arguments a = {0};
+    wh_autoerror err = {0};
+    int code = WH_RUN_DONE;
+    if (parse(argc, argv, &a)) {
+        code = 2;
+    } else if (a.help) {
+        fputs(help, stdout);
+    } else {
+        wh_autofree char *state = wh_state_dir(a.state);
+        struct wh_daemon_options o = {.state = state,
+                                      .names = a.names,
+                                      .once = a.once,
+                                      .job_user = a.job_user,
+                                      .version = a.version,
+                                      .ca_file = a.ca_file};
+        if (a.verbose)
+            wh_log_set_level(WH_LOG_DEBUG);
+        code = wh_daemon_run(&o, &err);
+        if (code != WH_RUN_DONE)
+            wh_log_error("%s", wh_error_text(&err));
+    }
+    wh_strv_free(a.names);
+    return code;
+}

@@ -1,0 +1,126 @@
+/* Who runs a job's steps. */
+#include "daemon/job_user.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "wherry/base/fs.h"
+#include "wherry/base/log.h"
+
+int job_user_choose(const char *name, size_t slot, struct job_user *out, struct wh_error *err)
+{
+    memset(out, 0, sizeof *out);
+    if (geteuid() != 0) {
+        wh_autofree char *self = wh_printf("%u", geteuid());
+        const struct passwd *entry = getpwuid(geteuid());
+        if (name && entry && !wh_streq(name, entry->pw_name) && !wh_streq(name, self))
+            return wh_fail(err, WH_E_ARGUMENT,
+                           "--job-user %s needs an agent that is root; this one runs as %s", name,
+                           entry->pw_name);
+        return wh_user_find(self, &out->user, err);
+    }
+    wh_autofree char *number = wh_printf("%u", (unsigned)(WH_JOB_USER_BASE + slot));
+    bool account = !name && getpwnam(WH_JOB_USER_ACCOUNT);
+    const char *chosen = name ? name : account ? WH_JOB_USER_ACCOUNT : number;
+    if (wh_user_find(chosen, &out->user, err))
+        return wh_wrap(err, "--job-user %s", chosen);
+    out->change = out->user.uid != 0;
+    out->dedicated = !name && out->change;
+    if (!out->change)
+        wh_log_warning("jobs run as root: whatever a workflow does, it does with all rights");
+    return 0;
+}
+
+void job_user_clear(struct job_user *u)
+{
+    wh_user_clear(&u->user);
+}
+
+static bool may_enter(const struct job_user *u, const struct stat *st)
+{
+    if (st->st_uid == u->user.uid)
+        return st->st_mode & S_IXUSR;
+    if (st->st_gid == u->user.gid)
+        return st->st_mode & S_IXGRP;
+    for (size_t i = 0; i < u->user.ngroups; i++)
+        if (st->st_gid == u->user.groups[i])
+            return st->st_mode & S_IXGRP;
+    return st->st_mode & S_IXOTH;
+}
+
+/* Every folder on the way must let the user through. */
+static int check_way(const struct job_user *u, const char *path, struct wh_error *err)
+{
+    for (size_t i = 1; path[i - 1]; i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        wh_autofree char *part = wh_strndup(path, i);
+        struct stat st;
+        if (stat(part, &st))
+            return wh_fail_errno(err, "work folder %s: %s", path, part);
+        if (S_ISDIR(st.st_mode) && !may_enter(u, &st))
+            return wh_fail(
+                err, WH_E_DENIED,
+                "work folder %s: the job user %s may not enter %s. Register with --work DIR at a place "
+                "that it can reach, or chmod o+x it",
+                path, u->user.name, part);
+        if (path[i] == '\0')
+            break;
+    }
+    return 0;
+}
+
+int job_user_prepare_work(const struct job_user *u, const char *work, struct wh_error *err)
+{
+    struct stat st;
+    mode_t old = umask(022);
+    int code = wh_mkdir_p(work, 0755, err);
+    umask(old);
+    if (code)
+        return -1;
+    if (!u->change)
+        return 0;
+    wh_autoclose int fd = open(work, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st))
+        return wh_fail_errno(err, "work folder %s", work);
+    if (st.st_uid != u->user.uid && fchown(fd, u->user.uid, u->user.gid))
+        return wh_fail_errno(err, "give the work folder %s to %s", work, u->user.name);
+    return check_way(u, work, err);
+}
+
+/* The real user of a process, from its status: a process that is not dumpable shows its files as root's. */
+static bool runs_as(const char *pid, uid_t uid)
+{
+    wh_autofree char *path = wh_printf("/proc/%s/status", pid);
+    wh_autostr text = {0};
+    unsigned real;
+    if (wh_read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
+        return false;
+    const char *line = strstr(wh_str_text(&text), "\nUid:");
+    return line && sscanf(line, "\nUid: %u", &real) == 1 && real == uid;
+}
+
+void job_user_kill_all(const struct job_user *u)
+{
+    if (!u->dedicated || geteuid() != 0)
+        return;
+    /* Twice: a process may have forked while we read the list. */
+    for (int round = 0; round < 2; round++) {
+        DIR *proc = opendir("/proc");
+        const struct dirent *entry;
+        while (proc && (entry = readdir(proc))) {
+            uint64_t pid;
+            if (wh_parse_u64(entry->d_name, INT32_MAX, &pid) && pid > 1 &&
+                runs_as(entry->d_name, u->user.uid)) {
+                wh_log_debug("killing process %s, left by a job", entry->d_name);
+                kill((pid_t)pid, SIGKILL);
+            }
+        }
+        if (proc)
+            closedir(proc);
+    }
+}

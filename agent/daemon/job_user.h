@@ -1,0 +1,28 @@
+/* Who runs a job's steps, and the folders that this user needs.
+ *
+ * An agent that is not root runs jobs as itself. Where it is root: the user of --job-user; else the account
+ * wherry-job if there is one; else a number that no account has, 59100 + the runner's slot (below the numbers
+ * of Debian's own dynamic users and of sub-id ranges). */
+#ifndef WH_DAEMON_JOB_USER_H
+#define WH_DAEMON_JOB_USER_H
+
+#include <sys/types.h>
+
+#include "wherry/platform/process.h"
+
+#define WH_JOB_USER_ACCOUNT "wherry-job"
+#define WH_JOB_USER_BASE 59100
+
+struct job_user {
+    struct wh_user user;
+    bool change;    /* the worker changes its identity to it */
+    bool dedicated; /* nobody but jobs of this runner uses it: leftovers of a job can be killed by user */
+};
+int job_user_choose(const char *name, size_t slot, struct job_user *out, struct wh_error *err);
+void job_user_clear(struct job_user *u);
+/* Makes the work folder, gives it to the user, and checks that the user can get to it. */
+int job_user_prepare_work(const struct job_user *u, const char *work, struct wh_error *err);
+/* Kills what the user still runs (dedicated users only). */
+void job_user_kill_all(const struct job_user *u);
+
+#endif

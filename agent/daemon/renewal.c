@@ -1,0 +1,86 @@
+/* The lock of a job: first renew, then each minute until the job is over (runner-protocol.md §4.4). */
+#include "daemon/daemon.h"
+
+#include "wherry/base/clock.h"
+#include "wherry/base/log.h"
+
+#define RENEW_EVERY_MS 60000
+#define FIRST_RENEW_TRIES 6
+#define LOCK_DEFAULT_NS ((int64_t)600 * 1000000000) /* where the service names no end */
+#define LOCK_GRACE_NS ((int64_t)300 * 1000000000)
+
+static void renew(void *data);
+
+static void again(struct jobrun *j, uint64_t min_ms, uint64_t max_ms)
+{
+    wh_later(&j->renewal.later, &j->r->d->loop, wh_wait_ms(min_ms, max_ms), renew, j);
+}
+
+static void renewed(struct jobrun *j, int64_t locked_until_ns)
+{
+    if (j->renewal.errors)
+        wh_log_info("the job's lock is renewed again");
+    j->renewal.errors = 0;
+    j->renewal.locked_until_ns = locked_until_ns ? locked_until_ns : wh_now_ns() + LOCK_DEFAULT_NS;
+    again(j, RENEW_EVERY_MS, RENEW_EVERY_MS);
+    if (j->state == JOB_FIRST_RENEW)
+        jobrun_first_renewed(j, true, NULL);
+}
+
+static void first_failed(struct jobrun *j, int status, struct wh_error *err)
+{
+    if (status == 404 || j->renewal.errors >= FIRST_RENEW_TRIES) {
+        renewal_stop(j);
+        jobrun_first_renewed(j, false, err);
+        return;
+    }
+    wh_log_warning("first renew: %s; trying again", wh_error_text(err));
+    again(j, 1000, 10000);
+}
+
+static void on_renewed(void *data, int status, int64_t locked_until_ns, struct wh_error *err)
+{
+    struct jobrun *j = data;
+    if (j->renewal.stopped)
+        return;
+    if (!err) {
+        renewed(j, locked_until_ns);
+        return;
+    }
+    j->renewal.errors++;
+    if (j->state == JOB_FIRST_RENEW) {
+        first_failed(j, status, err);
+        return;
+    }
+    /* A wall clock that jumps must not end a job: the service's 404 will, if it is over. */
+    bool expired = wh_now_ns() > j->renewal.locked_until_ns + LOCK_GRACE_NS;
+    if (status == 404 || expired) {
+        renewal_stop(j);
+        jobrun_lost(j, status == 404 ? "the service does not know the job any more"
+                                     : "the job's lock ran out: the service could not be reached");
+        return;
+    }
+    wh_log_warning("renew the job's lock: %s; trying again", wh_error_text(err));
+    if (j->renewal.errors <= 5)
+        again(j, 5000, 15000);
+    else
+        again(j, 15000, 30000);
+}
+
+static void renew(void *data)
+{
+    struct jobrun *j = data;
+    wh_github_job_renew(j->service, on_renewed, j);
+}
+
+void renewal_start(struct jobrun *j)
+{
+    j->renewal.locked_until_ns = wh_now_ns() + LOCK_DEFAULT_NS;
+    renew(j);
+}
+
+void renewal_stop(struct jobrun *j)
+{
+    j->renewal.stopped = true;
+    wh_later_cancel(&j->renewal.later);
+}

@@ -1,0 +1,35 @@
+/* The agent: `wherry run`. One libuv loop, one HTTP client, any number of runner identities
+ * (runner-protocol.md §9.1). */
+#ifndef WH_DAEMON_DAEMON_H
+#define WH_DAEMON_DAEMON_H
+
+#include "wherry/base/str.h"
+
+/* Exit codes of the listener (§3.7); service units rely on them. */
+enum wh_run_exit {
+    WH_RUN_DONE = 0,     /* asked to stop, or the registration is gone */
+    WH_RUN_TERMINAL = 1, /* configuration or credentials are refused: restarting won't help */
+    WH_RUN_RETRY = 2,    /* restarting may help */
+    WH_RUN_CONFLICT = 5, /* another agent has this runner's session */
+    WH_RUN_DEPRECATED =
+        7 /* version refused, where ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE is set */
+};
+
+struct wh_daemon_options {
+    const char *state;    /* the state folder */
+    char *const *names;   /* identities to run; NULL: all that are registered */
+    bool once;            /* end after one job */
+    const char *job_user; /* over what the identities say; NULL */
+    const char *version;  /* runner version to name; NULL: the identities', else the newest official one */
+    const char *ca_file;  /* NULL: the system's */
+};
+/* Blocks until the agent ends. Returns a wh_run_exit; err is set where it is not 0. SIGTERM or SIGINT:
+ * finishes the running jobs and takes no others; a second one: stops them. */
+int wh_daemon_run(const struct wh_daemon_options *options, struct wh_error *err);
+
+/* What a running agent says of itself, as JSON (owned); NULL with WH_E_NOT_FOUND if none runs on this state
+ * folder. */
+struct cJSON;
+struct cJSON *wh_daemon_status(const char *state, struct wh_error *err);
+
+#endif
