@@ -36,11 +36,14 @@ struct wh_ws {
 
 static void maybe_destroy(struct wh_ws *ws)
 {
-    if (!ws->freed || ws->depth > 0 || ws->handles > 0)
+    if (!ws->freed || ws->depth > 0)
+        return;
+    wh_http_free(ws->connection); /* now: its client may go before our handles are closed */
+    ws->connection = NULL;
+    if (ws->handles > 0)
         return;
     if (ws->frames)
         wslay_event_context_free(ws->frames);
-    wh_http_free(ws->connection);
     wh_str_wipe(&ws->request);
     wh_str_free(&ws->answer);
     free(ws->url);
@@ -349,10 +352,6 @@ void wh_ws_free(struct wh_ws *ws)
         return;
     ws->freed = true;
     ws->depth++;
-    if (ws->state == WS_CONNECTING && ws->connection->state != WH_HTTP_DONE) {
-        wh_http_free(ws->connection); /* without its callback */
-        ws->connection = NULL;
-    }
     ws->state = WS_ENDED;
     stop_watching(ws);
     uv_close((uv_handle_t *)&ws->timer, on_handle_closed);
