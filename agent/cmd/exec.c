@@ -401,7 +401,8 @@ static int run(const struct options *o, cJSON *message_taken, unsigned timeout, 
         return -1;
     wh_autofree char *self = wh_self_path();
     wh_autofree char *state = wh_state_dir(o->state);
-    wh_autofree char *display = wh_strdup(wh_json_string(message, "jobDisplayName"));
+    /* Not the display name: it may hold a secret, and only the worker masks. */
+    wh_autofree char *display = wh_strdup(wh_json_string(message, "jobName"));
     wh_autojson *frame = make_frame(o, wh_steal(&message), work);
     wh_autostrv char **env = worker_environment(o, &user, other, work);
     struct wh_exec_job job = {.self = self,

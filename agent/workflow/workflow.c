@@ -105,7 +105,7 @@ int wh_workflow_check_step(const struct wh_convert *t, const struct wh_yaml *ste
 static int check_steps(const struct wh_convert *t, const struct wh_yaml *steps, struct wh_error *err)
 {
     if (steps->kind != WH_YAML_SEQUENCE)
-        return wh_workflow_fail(t, steps, err, "Expected a sequence");
+        return wh_workflow_fail(t, steps, err, "Expected a sequence of steps");
     if (steps->nitems > WH_MAX_WORKFLOW_STEPS)
         return wh_workflow_fail(t, steps, err, "A job has at most %u steps", WH_MAX_WORKFLOW_STEPS);
     for (size_t i = 0; i < steps->nitems; i++) {

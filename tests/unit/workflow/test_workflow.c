@@ -8,7 +8,8 @@
 #include "wherry/job/message.h"
 #include "wherry/workflow/workflow.h"
 
-static cJSON *message_of(const char *text, const char *job, const struct wh_workflow_context *context, struct wh_error *err)
+static cJSON *message_of(const char *text, const char *job, const struct wh_workflow_context *context,
+                         struct wh_error *err)
 {
     wh_autoworkflow *w = wh_workflow_parse(text, strlen(text), "ci.yml", err);
     return w ? wh_workflow_message(w, job, context, err) : NULL;
@@ -30,8 +31,9 @@ static const cJSON *at(const cJSON *json, const char *path)
     wh_autostrv char **parts = wh_strv_split(path, '.');
     for (size_t i = 0; parts[i] && json; i++) {
         uint64_t index;
-        json = cJSON_IsArray(json) && wh_parse_u64(parts[i], 10000, &index) ? cJSON_GetArrayItem(json, (int)index)
-                                                                          : wh_json_get(json, parts[i]);
+        json = cJSON_IsArray(json) && wh_parse_u64(parts[i], 10000, &index)
+                   ? cJSON_GetArrayItem(json, (int)index)
+                   : wh_json_get(json, parts[i]);
     }
     return json;
 }
@@ -78,7 +80,8 @@ static void test_whole_message(void **state)
     (void)state;
     wh_autojson *m = must(whole, "build");
     assert_string_equal(text_at(m, "jobDisplayName"), "Build it");
-    assert_string_equal(text_at(m, "environmentVariables.0.map.0.value.expr"), "format('web:{0}', github.sha)");
+    assert_string_equal(text_at(m, "environmentVariables.0.map.0.value.expr"),
+                        "format('web:{0}', github.sha)");
     assert_int_equal(at(m, "environmentVariables.1.map.0.value.num")->valueint, 10);
     assert_string_equal(text_at(m, "defaults.0.map.0.key.lit"), "run");
     assert_string_equal(text_at(m, "jobOutputs.map.0.value.expr"), "steps.b.outputs.digest");
@@ -97,7 +100,8 @@ static void test_whole_message(void **state)
     assert_string_equal(text_at(m, "steps.4.reference.image"), "alpine:3");
     assert_string_equal(text_at(m, "steps.5.reference.repositoryType"), "self");
     assert_string_equal(text_at(m, "variables.system.github.token"), "(none)"); /* the dots are in the name */
-    assert_string_equal(text_at(wh_json_get(wh_json_get(m, "variables"), "system.github.token"), "value"), "tok");
+    assert_string_equal(text_at(wh_json_get(wh_json_get(m, "variables"), "system.github.token"), "value"),
+                        "tok");
 }
 
 /* The worker's own reader takes what we make. */
@@ -134,8 +138,9 @@ static void test_questions(void **state)
 static void test_inputs(void **state)
 {
     (void)state;
-    static const char text[] = "on: {workflow_dispatch: {inputs: {a: {default: x}, b: {type: boolean}, c: {}}}}\n"
-                               "jobs: {j: {runs-on: x, steps: [{run: y}]}}\n";
+    static const char text[] =
+        "on: {workflow_dispatch: {inputs: {a: {default: x}, b: {type: boolean}, c: {}}}}\n"
+        "jobs: {j: {runs-on: x, steps: [{run: y}]}}\n";
     wh_autojson *github = cJSON_CreateObject();
     wh_autojson *inputs = cJSON_Parse("{\"b\":\"true\",\"c\":\"given\"}");
     struct wh_workflow_context context = {.github = github, .inputs = inputs};
@@ -220,7 +225,8 @@ static void test_unsupported(void **state)
     wh_autojson *github = cJSON_CreateObject();
     struct wh_workflow_context context = {.github = github};
     for (size_t i = 0; i < WH_COUNT(cases); i++) {
-        wh_autofree char *text = wh_printf("on: push\njobs:\n  j:\n    runs-on: x\n    %s\n    steps: [{run: x}]\n", cases[i]);
+        wh_autofree char *text =
+            wh_printf("on: push\njobs:\n  j:\n    runs-on: x\n    %s\n    steps: [{run: x}]\n", cases[i]);
         wh_autoerror err = {0};
         assert_null(message_of(text, "j", &context, &err));
         assert_int_equal(err.code, WH_E_UNSUPPORTED);
