@@ -21,7 +21,8 @@ static const struct command commands[] = {
 static void usage(FILE *out)
 {
     fputs("usage: wherry COMMAND [OPTION...]\n\n"
-          "A self-hosted GitHub Actions runner for building container images, with a layer cache that stays.\n\n",
+          "A self-hosted GitHub Actions runner for building container images, with a layer cache that "
+          "stays.\n\n",
           out);
     for (size_t i = 0; i < WH_COUNT(commands); i++)
         if (commands[i].help[0] != '\0')

@@ -1,15 +1,16 @@
-/* The subcommands: argv[0] is the command's own name; the return value is the exit code (0 done, 1 failed, 2 bad usage). */
+/* The subcommands: argv[0] is the command's own name; the return value is the exit code (0 done, 1 failed, 2
+ * bad usage). */
 #ifndef WH_CMD_COMMANDS_H
 #define WH_CMD_COMMANDS_H
 
-#define WH_COMMANDS(X)                                                                                            \
-    X("register", register, "register this machine as a runner of a repository or organisation")                  \
-    X("unregister", unregister, "remove a runner from GitHub and from this machine")                              \
-    X("run", run, "take jobs: the agent")                                                                         \
-    X("status", status, "tell whether the agent runs and what it does")                                           \
-    X("cache", cache, "look after the store of layers: du, list, verify, prune")                                  \
-    X("exec", exec, "run a job of a workflow file here, with no service")                                         \
-    X("worker", worker, "")                                                                                       \
+#define WH_COMMANDS(X)                                                                                       \
+    X("register", register, "register this machine as a runner of a repository or organisation")             \
+    X("unregister", unregister, "remove a runner from GitHub and from this machine")                         \
+    X("run", run, "take jobs: the agent")                                                                    \
+    X("status", status, "tell whether the agent runs and what it does")                                      \
+    X("cache", cache, "look after the store of layers: du, list, verify, prune")                             \
+    X("exec", exec, "run a job of a workflow file here, with no service")                                    \
+    X("worker", worker, "")                                                                                  \
     X("version", version, "print the version and what this binary was built with")
 
 #define WH_COMMAND_DECLARE(name, function, help) int wh_cmd_##function(int argc, char **argv);

@@ -12,11 +12,12 @@
 int wh_cmd_version(int argc, char **argv)
 {
     if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        puts("usage: wherry version\n\nPrints wherry's version and those of the libraries that it runs with.");
+        puts(
+            "usage: wherry version\n\nPrints wherry's version and those of the libraries that it runs with.");
         return 0;
     }
     printf("wherry %s\n", WH_VERSION);
-    printf("libuv %s, %s, cJSON %s, libsodium %s, SQLite %s\n", uv_version_string(), curl_version(), cJSON_Version(),
-           sodium_version_string(), sqlite3_libversion());
+    printf("libuv %s, %s, cJSON %s, libsodium %s, SQLite %s\n", uv_version_string(), curl_version(),
+           cJSON_Version(), sodium_version_string(), sqlite3_libversion());
     return 0;
 }

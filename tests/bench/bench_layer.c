@@ -1,4 +1,5 @@
-/* Layer export and unpacking: bench_layer DIR [gzip|zstd|uncompressed] [LEVEL] [THREADS] [OUT] prints the best of 3 for the tree below DIR. */
+/* Layer export and unpacking: bench_layer DIR [gzip|zstd|uncompressed] [LEVEL] [THREADS] [OUT] prints the
+ * best of 3 for the tree below DIR. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -12,7 +13,8 @@ static int sink(void *data, const void *bytes, size_t len, struct wh_error *err)
     return wh_write_all(*(int *)data, bytes, len, err);
 }
 
-static int once(int dir, const struct wh_layer_options *o, const char *path, struct wh_layer_result *r, double *seconds)
+static int once(int dir, const struct wh_layer_options *o, const char *path, struct wh_layer_result *r,
+                double *seconds)
 {
     wh_autoerror err = {0};
     wh_autoclose int out = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -63,8 +65,8 @@ int main(int argc, char **argv)
         best = seconds < best ? seconds : best;
     }
     printf("export   %.3f s  %.0f MB/s  tar %.1f MB -> blob %.1f MB, %llu members, %llu segments\n", best,
-           (double)r.tar_size / best / 1e6, (double)r.tar_size / 1e6, (double)r.size / 1e6, (unsigned long long)r.files,
-           (unsigned long long)r.segments);
+           (double)r.tar_size / best / 1e6, (double)r.tar_size / 1e6, (double)r.size / 1e6,
+           (unsigned long long)r.files, (unsigned long long)r.segments);
     printf("digest   %s\n", wh_digest_text(&r.digest, digest));
     printf("diffID   %s\n", wh_digest_text(&r.diff_id, digest));
     unpack(path, &r);
