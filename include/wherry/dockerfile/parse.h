@@ -12,7 +12,7 @@
 #define WH_MAX_DOCKERFILE_BYTES ((size_t)16 << 20)
 #define WH_MAX_DOCKERFILE_LINE ((size_t)65535) /* bytes of one physical line */
 #define WH_MAX_DOCKERFILE_INSTRUCTIONS 16384
-#define WH_MAX_DOCKERFILE_WORDS 65536 /* words, pairs, flags or heredocs of one instruction */
+#define WH_MAX_DOCKERFILE_WORDS 16384 /* words, pairs, flags or heredocs of one instruction */
 
 struct wh_df_range {
     int line;     /* 1-based first line; 0: no place is known */
@@ -86,7 +86,6 @@ struct wh_df_instr {
     size_t nheredocs;
     bool heredoc_only; /* RUN whose command line is one heredoc and nothing else */
     struct wh_df_health health;
-    struct wh_df_instr *trigger; /* ONBUILD: the nested instruction; owned */
     char *as;                    /* FROM: the stage name, lower case; NULL if none */
 
     /* Flags, not expanded; NULL where not given. */
