@@ -86,7 +86,7 @@ struct wh_df_instr {
     size_t nheredocs;
     bool heredoc_only; /* RUN whose command line is one heredoc and nothing else */
     struct wh_df_health health;
-    char *as;                    /* FROM: the stage name, lower case; NULL if none */
+    char *as; /* FROM: the stage name, lower case; NULL if none */
 
     /* Flags, not expanded; NULL where not given. */
     char *platform;                 /* FROM */

@@ -7,13 +7,12 @@
 
 /* What the user asks for. All borrowed; must outlive the plan. */
 struct wh_df_options {
-    const char *target;           /* stage name or index; NULL: the last stage */
-    char *const *build_args;      /* "NAME=value" */
-    const char *build_platform;   /* "linux/amd64", normalised; needed */
-    const char *target_platform;  /* NULL: build_platform */
-    char *const *contexts;        /* names of --build-context ("name" or "name::platform"); NULL: none */
-    char *const *labels;          /* --label, "NAME=value": set last, on the target only */
-    const char *hostname_default; /* reserved for RUN; may be NULL */
+    const char *target;          /* stage name, any case; NULL: the last stage */
+    char *const *build_args;     /* "NAME=value" */
+    const char *build_platform;  /* "linux/amd64", normalised; needed */
+    const char *target_platform; /* NULL: build_platform */
+    char *const *contexts;       /* names of --build-context ("name" or "name::platform"); NULL: none */
+    char *const *labels;         /* --label, "NAME=value": set last, on the target only */
 };
 
 enum wh_df_source_kind {
@@ -31,33 +30,38 @@ struct wh_df_source {
 
 struct wh_df_plan_stage {
     const struct wh_df_stage *stage;
-    bool needed; /* reachable from the target */
+    bool needed;   /* reachable from the target */
+    bool replaced; /* a named context of the stage's name stands for it: base says which, no instruction runs
+                    */
     struct wh_df_source base;
-    char *platform; /* owned: what the base is wanted for; "linux/amd64" */
+    char *image;    /* owned: the base image with its defaults written out, "docker.io/library/alpine:latest";
+                       NULL */
+    char *title;    /* owned: how progress names the stage, "build" or "stage-1"; "" where there is but one */
+    char *platform; /* owned: what the base is wanted for, "linux/amd64" */
     size_t *deps;   /* owned: stages that it needs: base, COPY --from, mounts (no duplicates) */
     size_t ndeps;
-    struct wh_df_instr **triggers; /* ONBUILD of the base, parsed; owned */
+    struct wh_df_instr **triggers; /* ONBUILD of the base, parsed, run before the instructions; owned */
     size_t ntriggers;
     bool triggers_set;
-    bool external_from; /* has a RUN --mount or a --from outside the stages: titles then name the stage */
 };
 
 struct wh_df_plan {
-    const struct wh_dockerfile *df;
+    struct wh_dockerfile *df;
     const struct wh_df_options *options;
     struct wh_df_plan_stage *stages; /* as many as df->nstages */
     size_t target;
     char **global; /* owned: the environment of FROM lines: platform ARGs and the ARGs before FROM */
 };
 
-/* df and options are borrowed. On failure where has the place. Expands FROM lines, resolves every --from and
- * mount from. */
-int wh_df_plan_new(const struct wh_dockerfile *df, const struct wh_df_options *options,
-                   struct wh_df_plan **out, struct wh_df_range *where, struct wh_error *err);
+/* df and options are borrowed; lint findings are added to df. On failure where has the place. Expands FROM
+ * lines, resolves every --from and mount from. */
+int wh_df_plan_new(struct wh_dockerfile *df, const struct wh_df_options *options, struct wh_df_plan **out,
+                   struct wh_df_range *where, struct wh_error *err);
 void wh_df_plan_free(struct wh_df_plan *plan);
 
-/* Once the config of a stage's image is known: its OnBuild (NULL or empty: none). May make further stages
- * needed: look at `needed` again after it. For a base stage, give the OnBuild of its result. */
+/* Once the config of a stage's base image (or named context) is known: its OnBuild (NULL or empty: none). May
+ * make further stages needed: look at `needed` again after it. Stages that stand on scratch or on another
+ * stage need no call: their triggers come from the file. */
 int wh_df_plan_set_triggers(struct wh_df_plan *plan, size_t stage, char *const *onbuild,
                             struct wh_df_range *where, struct wh_error *err);
 /* What a COPY --from or a mount's from names. base-first order of lookup: stage, index (COPY only), named
