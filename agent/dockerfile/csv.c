@@ -62,7 +62,8 @@ int df_mount_from(const char *text, char **from, struct wh_error *err)
             continue;
         const char *dollar = strchr(eq + 1, '$');
         if (dollar && dollar[1] != '\0')
-            return wh_fail(err, WH_E_PARSE, "'from' doesn't support variable expansion, define alias stage instead");
+            return wh_fail(err, WH_E_PARSE,
+                           "'from' doesn't support variable expansion, define alias stage instead");
         free(*from);
         *from = wh_strdup(eq + 1);
     }

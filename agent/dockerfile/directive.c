@@ -56,7 +56,8 @@ int df_directive(struct df_source *src, struct wh_view line, bool at_column_1, s
     if (!escape)
         return 1;
     if (value.len != 1 || (value.data[0] != '\\' && value.data[0] != '`'))
-        return wh_fail(err, WH_E_PARSE, "invalid escape token '%s' does not match ` or \\", src->directive[i]);
+        return wh_fail(err, WH_E_PARSE, "invalid escape token '%s' does not match ` or \\",
+                       src->directive[i]);
     src->escape = value.data[0];
     return 1;
 }

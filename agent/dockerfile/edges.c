@@ -1,4 +1,5 @@
-/* Edges of the stage graph: --from and mounts, circles, what the target needs, triggers (builder.md §1.2, §1.6). */
+/* Edges of the stage graph: --from and mounts, circles, what the target needs, triggers (builder.md §1.2,
+ * §1.6). */
 #include "dockerfile/mount.h"
 #include "dockerfile/plan_internal.h"
 #include "dockerfile/text.h"
@@ -42,7 +43,8 @@ const char *df_named_context(const struct wh_df_plan *plan, const char *name, co
     return found;
 }
 
-void df_outside_source(const struct wh_df_plan *plan, const char *name, const char *platform, struct wh_df_source *out)
+void df_outside_source(const struct wh_df_plan *plan, const char *name, const char *platform,
+                       struct wh_df_source *out)
 {
     *out = (struct wh_df_source){.kind = WH_DF_SOURCE_SCRATCH};
     if (strcmp(name, "scratch") == 0)
@@ -111,13 +113,14 @@ static int no_variables(const struct wh_df_plan *plan, const char *from, struct 
         return -1;
     if (strcmp(expanded, from) != 0)
         return wh_fail(err, WH_E_ARGUMENT,
-                       "variable expansion is not supported for --from, define a new stage with FROM using ARG from global "
+                       "variable expansion is not supported for --from, define a new stage with FROM using "
+                       "ARG from global "
                        "scope as a workaround");
     return 0;
 }
 
-static int visit_from(struct wh_df_plan *plan, size_t stage, const struct wh_df_instr *in, const char *from, bool index_ok,
-                      from_fn fn, struct wh_error *err)
+static int visit_from(struct wh_df_plan *plan, size_t stage, const struct wh_df_instr *in, const char *from,
+                      bool index_ok, from_fn fn, struct wh_error *err)
 {
     struct wh_df_source source = {0};
     int r = wh_df_plan_resolve_from(plan, stage, from, index_ok, &source, err);
@@ -145,7 +148,8 @@ static int visit_instr(struct wh_df_plan *plan, size_t stage, const struct wh_df
     return 0;
 }
 
-static int visit_stage(struct wh_df_plan *plan, size_t stage, from_fn fn, struct wh_df_range *where, struct wh_error *err)
+static int visit_stage(struct wh_df_plan *plan, size_t stage, from_fn fn, struct wh_df_range *where,
+                       struct wh_error *err)
 {
     const struct wh_df_plan_stage *st = &plan->stages[stage];
     bool trigger;
@@ -191,7 +195,8 @@ static int stage_deps(struct wh_df_plan *plan, size_t stage, struct wh_df_range 
 
 enum { NEW, OPEN, DONE };
 
-static bool circle_from(const struct wh_df_plan *plan, size_t start, uint8_t *marks, size_t *stack, size_t *next)
+static bool circle_from(const struct wh_df_plan *plan, size_t start, uint8_t *marks, size_t *stack,
+                        size_t *next)
 {
     size_t depth = 0;
     stack[0] = start;
@@ -229,7 +234,8 @@ static int check_circles(struct wh_df_plan *plan, struct wh_df_range *where, str
         if (marks[i] != NEW || !circle_from(plan, i, marks, stack, next))
             continue;
         *where = plan->stages[i].stage->from->range;
-        return wh_fail(err, WH_E_ARGUMENT, "circular dependency detected on stage: %s", plan->stages[i].title);
+        return wh_fail(err, WH_E_ARGUMENT, "circular dependency detected on stage: %s",
+                       plan->stages[i].title);
     }
     return 0;
 }
@@ -262,10 +268,10 @@ static int no_later(struct wh_df_plan *plan, size_t stage, const struct wh_df_in
         return 0;
     if (in->kind == WH_DF_COPY)
         return wh_fail(err, WH_E_ARGUMENT,
-                       "cannot copy from stage \"%s\", it needs to be defined before current stage \"%s\"", from,
-                       plan->stages[stage].title);
-    return wh_fail(err, WH_E_ARGUMENT, "cannot mount from stage \"%s\", stage needs to be defined before current command",
-                   from);
+                       "cannot copy from stage \"%s\", it needs to be defined before current stage \"%s\"",
+                       from, plan->stages[stage].title);
+    return wh_fail(err, WH_E_ARGUMENT,
+                   "cannot mount from stage \"%s\", stage needs to be defined before current command", from);
 }
 
 static int add_trigger(struct wh_df_plan_stage *st, const char *text, struct wh_error *err)
@@ -319,7 +325,8 @@ static int settle(struct wh_df_plan *plan, struct wh_df_range *where, struct wh_
     return 0;
 }
 
-/* Names are shown where there is more than one stage, or something that BuildKit counts as one: a RUN --mount, or a
+/* Names are shown where there is more than one stage, or something that BuildKit counts as one: a RUN
+ * --mount, or a
  * --from that is no stage. */
 static void decide_titles(struct wh_df_plan *plan)
 {
@@ -329,7 +336,8 @@ static void decide_titles(struct wh_df_plan *plan)
     bool trigger;
     const struct wh_df_instr *in;
     for (size_t i = 0; (in = df_stage_instr(st, i, &trigger)); i++)
-        if ((in->kind == WH_DF_RUN && in->mounts) || (in->kind == WH_DF_COPY && in->from && !is_number(in->from)))
+        if ((in->kind == WH_DF_RUN && in->mounts) ||
+            (in->kind == WH_DF_COPY && in->from && !is_number(in->from)))
             return;
     st->title[0] = '\0';
 }
@@ -346,8 +354,8 @@ int df_plan_edges(struct wh_df_plan *plan, struct wh_df_range *where, struct wh_
     return 0;
 }
 
-int wh_df_plan_set_triggers(struct wh_df_plan *plan, size_t stage, char *const *onbuild, struct wh_df_range *where,
-                            struct wh_error *err)
+int wh_df_plan_set_triggers(struct wh_df_plan *plan, size_t stage, char *const *onbuild,
+                            struct wh_df_range *where, struct wh_error *err)
 {
     struct wh_df_range nowhere;
     if (!where)

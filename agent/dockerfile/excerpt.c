@@ -2,8 +2,8 @@
 #include "dockerfile/read.h"
 #include "wherry/dockerfile/parse.h"
 
-/* The line of that number without its newline; false past the end. The text behind a last newline is a line too (empty), as
- * BuildKit counts. */
+/* The line of that number without its newline; false past the end. The text behind a last newline is a line
+ * too (empty), as BuildKit counts. */
 static bool line_at(const char *text, size_t len, int number, struct wh_view *out)
 {
     const char *p = text, *end = text + len;
@@ -36,7 +36,8 @@ void df_locate(const char *text, size_t len, struct wh_df_range *range, const ch
         range->column = (int)(at - line.data) + 1;
 }
 
-char *wh_df_excerpt(const char *text, size_t len, const char *filename, struct wh_df_range where, const char *problem)
+char *wh_df_excerpt(const char *text, size_t len, const char *filename, struct wh_df_range where,
+                    const char *problem)
 {
     int lines = count_lines(text, len);
     wh_autostr out = {0};
@@ -78,6 +79,8 @@ void wh_df_warn(struct wh_dockerfile *df, const char *rule, struct wh_df_range r
 {
     if (df->nwarnings >= 1000)
         return; /* enough to read */
+    if (wh_df_rule_skipped(df->check, rule))
+        return;
     if ((df->nwarnings & (df->nwarnings - 1)) == 0)
         df->warnings =
             wh_reallocarray(df->warnings, df->nwarnings ? df->nwarnings * 2 : 1, sizeof *df->warnings);

@@ -83,7 +83,11 @@ int df_flags(struct df_node *node, struct wh_error *err)
     struct wh_df_instr *in = node->instr;
     struct flag flags[MAX_FLAGS];
     size_t n = 0;
-#define FLAG(flag_name, flag_type, field) flags[n++] = (struct flag){flag_name, flag_type, &in->field}
+#define FLAG(flag_name, flag_type, field)                                                                    \
+    flags[n++] = (struct flag)                                                                               \
+    {                                                                                                        \
+        flag_name, flag_type, &in->field                                                                     \
+    }
     switch (in->kind) {
     case WH_DF_FROM:
         FLAG("platform", FLAG_TEXT, platform);
@@ -207,11 +211,13 @@ int df_health_flags(struct df_node *node, struct wh_error *err)
                            {"retries", FLAG_TEXT, &t.retries}};
     struct wh_df_health *h = &node->instr->health;
     int r = apply(node->flags, flags, WH_COUNT(flags), err);
-    if (r == 0 && (interval("interval", t.interval, &h->given_interval, &h->interval, err) < 0 ||
-                   interval("timeout", t.timeout, &h->given_timeout, &h->timeout, err) < 0 ||
-                   interval("start-period", t.start_period, &h->given_start_period, &h->start_period, err) < 0 ||
-                   interval("start-interval", t.start_interval, &h->given_start_interval, &h->start_interval, err) < 0 ||
-                   retries(t.retries, h, err) < 0))
+    if (r == 0 &&
+        (interval("interval", t.interval, &h->given_interval, &h->interval, err) < 0 ||
+         interval("timeout", t.timeout, &h->given_timeout, &h->timeout, err) < 0 ||
+         interval("start-period", t.start_period, &h->given_start_period, &h->start_period, err) < 0 ||
+         interval("start-interval", t.start_interval, &h->given_start_interval, &h->start_interval, err) <
+             0 ||
+         retries(t.retries, h, err) < 0))
         r = -1;
     for (size_t i = 0; i < WH_COUNT(flags); i++)
         free(*(char **)flags[i].target);

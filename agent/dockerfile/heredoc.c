@@ -37,7 +37,8 @@ int df_heredoc_word(const char *word, struct wh_df_heredoc *out, struct wh_error
     const char *rest;
     if (!cut_word(word, out, &rest))
         return 0;
-    /* Read once with quotes and once without: a difference means that some part of the delimiter is quoted. */
+    /* Read once with quotes and once without: a difference means that some part of the delimiter is quoted.
+     */
     wh_autostrv char **words = NULL, **raw = NULL;
     struct df_lex lex = {.escape = '\\', .skip_unset = true};
     if (df_lex_run(&lex, rest, NULL, &words, err) < 0)

@@ -11,7 +11,8 @@ static int at_least_one(const char *name, struct wh_error *err)
 static int exactly_one(struct df_node *node, struct wh_error *err)
 {
     if (wh_strv_len(node->instr->words) != 1)
-        return wh_fail(err, WH_E_PARSE, "%s requires exactly one argument", wh_df_kind_text(node->instr->kind));
+        return wh_fail(err, WH_E_PARSE, "%s requires exactly one argument",
+                       wh_df_kind_text(node->instr->kind));
     return df_flags(node, err);
 }
 
@@ -28,9 +29,10 @@ static int type_from(struct df_node *node, struct wh_error *err)
         if (!ok) {
             wh_autostr quoted = {0};
             df_add_quoted(&quoted, in->words[2]);
-            return wh_fail(err, WH_E_PARSE,
-                           "invalid name for build stage: %s, name can't start with a number or contain symbols",
-                           wh_str_text(&quoted));
+            return wh_fail(
+                err, WH_E_PARSE,
+                "invalid name for build stage: %s, name can't start with a number or contain symbols",
+                wh_str_text(&quoted));
         }
     } else if (n != 1) {
         return wh_fail(err, WH_E_PARSE, "FROM requires either one or three arguments");
@@ -66,7 +68,8 @@ static void chomp(struct wh_df_heredoc *doc)
     *to = '\0';
 }
 
-/* COPY and ADD: sources that are heredocs leave the list of words; their bodies go by name (the last of one name wins). */
+/* COPY and ADD: sources that are heredocs leave the list of words; their bodies go by name (the last of one
+ * name wins). */
 static int type_copy(struct df_node *node, struct wh_error *err)
 {
     struct wh_df_instr *in = node->instr;
@@ -74,7 +77,8 @@ static int type_copy(struct df_node *node, struct wh_error *err)
     size_t n = wh_strv_len(in->words);
     if (n < 2)
         return wh_fail(err, WH_E_PARSE,
-                       "%s requires at least two arguments, but only one was provided. Destination could not be determined",
+                       "%s requires at least two arguments, but only one was provided. Destination could not "
+                       "be determined",
                        name);
     if (df_flags(node, err) < 0)
         return -1;

@@ -1,4 +1,5 @@
-/* The exec form: a JSON array of strings, by the letter of JSON, since whatever is not JSON is a shell line (builder.md §1.1). */
+/* The exec form: a JSON array of strings, by the letter of JSON, since whatever is not JSON is a shell line
+ * (builder.md §1.1). */
 #include "dockerfile/read.h"
 
 #define MAX_DEPTH 64
@@ -222,6 +223,7 @@ int df_json_array(const char *text, char ***out, struct wh_error *err)
     if (!ok)
         return 0;
     if (f.others)
-        return wh_fail(err, WH_E_PARSE, "when using JSON array syntax, arrays must be comprised of strings only");
+        return wh_fail(err, WH_E_PARSE,
+                       "when using JSON array syntax, arrays must be comprised of strings only");
     return wh_fail(err, WH_E_PARSE, "a JSON string must not hold a NUL character");
 }

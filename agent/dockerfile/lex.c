@@ -44,7 +44,8 @@ static void add_char(struct sink *out, char c, bool quoted)
     out->in_word = true;
 }
 
-static int add_text(struct state *s, struct sink *out, const char *text, size_t len, bool quoted, struct wh_error *err)
+static int add_text(struct state *s, struct sink *out, const char *text, size_t len, bool quoted,
+                    struct wh_error *err)
 {
     s->produced += len;
     if (s->produced > WH_MAX_EXPANSION)
@@ -118,7 +119,9 @@ static int by_default(const char *name, const char *value, char op, bool null_is
     } else {
         if (!usable)
             return wh_fail(err, WH_E_ARGUMENT, "%s: %s", name,
-                           word[0] ? word : value ? "is not allowed to be empty" : "is not allowed to be unset");
+                           word[0] ? word
+                           : value ? "is not allowed to be empty"
+                                   : "is not allowed to be unset");
         wh_str_add(out, value);
     }
     return 0;
@@ -135,7 +138,8 @@ static int replace(struct state *s, const char *name, struct wh_str *out, struct
         wh_str_addf(out, "${%s/%s/%s}", name, wh_str_text(&pattern), wh_str_text(&by));
         return 0;
     }
-    return df_pattern_replace(wh_str_text(&pattern), value ? value : "", wh_str_text(&by), all, &s->steps, out, err);
+    return df_pattern_replace(wh_str_text(&pattern), value ? value : "", wh_str_text(&by), all, &s->steps,
+                              out, err);
 }
 
 /* Behind ${NAME: the modifier. */
@@ -178,7 +182,8 @@ static int modifier(struct state *s, const char *name, struct wh_str *out, struc
     }
     if (trims) {
         bool greedy = w[0] == (char)c;
-        return df_pattern_trim(w + (greedy ? 1 : 0), value ? value : "", greedy, c == '%', &s->steps, out, err);
+        return df_pattern_trim(w + (greedy ? 1 : 0), value ? value : "", greedy, c == '%', &s->steps, out,
+                               err);
     }
     if (c != '-' && c != '+' && c != '?')
         return wh_fail(err, WH_E_PARSE, "unsupported modifier (%s) in substitution", text);
@@ -219,7 +224,8 @@ static int single_quote(struct state *s, struct sink *out, struct wh_error *err)
     while ((c = wh_reader_next(&s->r)) >= 0 && c != '\'')
         ;
     if (c < 0)
-        return wh_fail(err, WH_E_PARSE, "unexpected end of statement while looking for matching single-quote");
+        return wh_fail(err, WH_E_PARSE,
+                       "unexpected end of statement while looking for matching single-quote");
     size_t cut = s->lex->raw_quotes ? 0 : 1;
     return add_text(s, out, (const char *)s->r.data + start + cut, s->r.pos - start - 2 * cut, true, err);
 }
@@ -233,7 +239,8 @@ static int double_quote(struct state *s, struct sink *out, struct wh_error *err)
     for (;;) {
         int c = wh_reader_peek(&s->r);
         if (c < 0)
-            return wh_fail(err, WH_E_PARSE, "unexpected end of statement while looking for matching double-quote");
+            return wh_fail(err, WH_E_PARSE,
+                           "unexpected end of statement while looking for matching double-quote");
         if (c == '$') {
             if (dollar(s, &text, err) < 0)
                 return -1;
@@ -313,7 +320,8 @@ static int until(struct state *s, int stop, bool raw_escapes, struct sink *out, 
     return 0;
 }
 
-int df_lex_run(const struct df_lex *lex, const char *word, struct wh_str *result, char ***words, struct wh_error *err)
+int df_lex_run(const struct df_lex *lex, const char *word, struct wh_str *result, char ***words,
+               struct wh_error *err)
 {
     wh_autostr text = {0};
     struct state s = {.lex = lex, .r = wh_reader_of(word, strlen(word)), .raw_escapes = lex->raw_escapes};
@@ -358,8 +366,8 @@ int wh_df_expand(const char *word, char *const *env, char escape, enum wh_df_exp
     return 0;
 }
 
-int wh_df_expand_words(const char *word, char *const *env, char escape, char ***out, struct wh_df_expansion *seen,
-                       struct wh_error *err)
+int wh_df_expand_words(const char *word, char *const *env, char escape, char ***out,
+                       struct wh_df_expansion *seen, struct wh_error *err)
 {
     struct df_lex lex = {.escape = escape, .env = env, .seen = seen};
     char **words = NULL;

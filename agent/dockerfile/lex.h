@@ -14,6 +14,7 @@ struct df_lex {
     struct wh_df_expansion *seen;
 };
 /* result and words are added to; either may be NULL. */
-int df_lex_run(const struct df_lex *lex, const char *word, struct wh_str *result, char ***words, struct wh_error *err);
+int df_lex_run(const struct df_lex *lex, const char *word, struct wh_str *result, char ***words,
+               struct wh_error *err);
 
 #endif

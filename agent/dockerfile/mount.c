@@ -5,9 +5,9 @@
 
 static const char *const type_names[] = {"bind", "cache", "tmpfs", "secret", "ssh", NULL};
 static const char *const sharing_names[] = {"shared", "private", "locked", NULL};
-static const char *const key_names[] = {"type", "from",   "source",      "target", "readonly", "id",        "sharing",
-                                        "required", "size", "mode",       "uid",    "gid",      "src",       "dst",
-                                        "destination", "ro", "rw",        "readwrite", "env",   NULL};
+static const char *const key_names[] = {
+    "type", "from", "source", "target", "readonly",    "id", "sharing", "required",  "size", "mode",
+    "uid",  "gid",  "src",    "dst",    "destination", "ro", "rw",      "readwrite", "env",  NULL};
 
 /* What is being read: read_only is decided by the type unless a key said it. */
 struct reading {
@@ -147,7 +147,8 @@ static int number_key(struct df_mount_fields *m, const char *key, const char *va
     return 0;
 }
 
-static int set_key(struct reading *in, const char *key, const char *value, const char *field, struct wh_error *err)
+static int set_key(struct reading *in, const char *key, const char *value, const char *field,
+                   struct wh_error *err)
 {
     struct df_mount_fields *m = in->m;
     int i;
@@ -212,8 +213,8 @@ static int check(const struct df_mount_fields *m, struct wh_error *err)
     return 0;
 }
 
-static int read_field(struct reading *in, const char *field, char *const *env, char escape, struct wh_df_expansion *seen,
-                      struct wh_error *err)
+static int read_field(struct reading *in, const char *field, char *const *env, char escape,
+                      struct wh_df_expansion *seen, struct wh_error *err)
 {
     const char *eq = strchr(field, '=');
     wh_autofree char *key = eq ? wh_strndup(field, (size_t)(eq - field)) : wh_strdup(field);

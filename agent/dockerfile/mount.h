@@ -6,7 +6,8 @@
 
 /* One CSV record with Go's rules for quotes. At least one field. */
 int df_csv_fields(const char *text, char ***out, struct wh_error *err);
-/* `from` of a record that is not expanded yet (owned; NULL if absent). Checks what can be checked without values. */
+/* `from` of a record that is not expanded yet (owned; NULL if absent). Checks what can be checked without
+ * values. */
 int df_mount_from(const char *text, char **from, struct wh_error *err);
 int df_device_check(const char *text, struct wh_error *err);
 

@@ -20,7 +20,8 @@ static void source_free(struct df_source *src)
         free(src->directive[i]);
 }
 
-static int read_all(struct df_source *src, struct nodes *nodes, struct wh_df_range *where, struct wh_error *err)
+static int read_all(struct df_source *src, struct nodes *nodes, struct wh_df_range *where,
+                    struct wh_error *err)
 {
     for (;;) {
         struct df_node node;
@@ -48,8 +49,8 @@ static void add_stage(struct wh_dockerfile *df, struct wh_df_instr *from)
 {
     if ((df->nstages & (df->nstages - 1)) == 0)
         df->stages = wh_reallocarray(df->stages, df->nstages ? df->nstages * 2 : 1, sizeof *df->stages);
-    df->stages[df->nstages] =
-        (struct wh_df_stage){.index = df->nstages, .from = from, .name = wh_strdup(from->as), .range = from->range};
+    df->stages[df->nstages] = (struct wh_df_stage){
+        .index = df->nstages, .from = from, .name = wh_strdup(from->as), .range = from->range};
     df->nstages++;
 }
 
@@ -72,7 +73,8 @@ static int place(struct wh_dockerfile *df, struct df_node *node, struct wh_error
     return 0;
 }
 
-/* The text that an error is about, to point at it in the line: what stands behind "flag: ", or in quotes, or the keyword. */
+/* The text that an error is about, to point at it in the line: what stands behind "flag: ", or in quotes, or
+ * the keyword. */
 static void point_at(const char *text, size_t len, struct wh_df_range *where, const char *message)
 {
     const char *at = strstr(message, "flag: --");
@@ -98,8 +100,8 @@ static int check_syntax(struct df_source *src, struct wh_df_range *where, struct
     if (!syntax)
         return 0;
     wh_autofree char *ref = wh_strndup(syntax, strcspn(syntax, " \t"));
-    static const char *const same[] = {"docker/dockerfile", "docker.io/docker/dockerfile", "docker/dockerfile-upstream",
-                                       "docker.io/docker/dockerfile-upstream"};
+    static const char *const same[] = {"docker/dockerfile", "docker.io/docker/dockerfile",
+                                       "docker/dockerfile-upstream", "docker.io/docker/dockerfile-upstream"};
     for (size_t i = 0; i < WH_COUNT(same); i++) {
         size_t n = strlen(same[i]);
         if (strncmp(ref, same[i], n) == 0 && (ref[n] == '\0' || ref[n] == ':' || ref[n] == '@'))
@@ -107,12 +109,14 @@ static int check_syntax(struct df_source *src, struct wh_df_range *where, struct
     }
     *where = (struct wh_df_range){1, 1, 1};
     return wh_fail(err, WH_E_UNSUPPORTED,
-                   "the frontend %s is not supported: only docker/dockerfile is, which is built in; take the syntax line away "
+                   "the frontend %s is not supported: only docker/dockerfile is, which is built in; take the "
+                   "syntax line away "
                    "if the file is a plain Dockerfile",
                    ref);
 }
 
-static int type_all(struct wh_dockerfile *df, struct nodes *nodes, struct wh_df_range *where, struct wh_error *err)
+static int type_all(struct wh_dockerfile *df, struct nodes *nodes, struct wh_df_range *where,
+                    struct wh_error *err)
 {
     for (size_t i = 0; i < nodes->n; i++) {
         struct df_node *node = &nodes->items[i];
@@ -131,11 +135,12 @@ static int type_all(struct wh_dockerfile *df, struct nodes *nodes, struct wh_df_
     return 0;
 }
 
-static int parse(struct wh_dockerfile *df, struct df_source *src, struct nodes *nodes, struct wh_df_range *where,
-                 struct wh_error *err)
+static int parse(struct wh_dockerfile *df, struct df_source *src, struct nodes *nodes,
+                 struct wh_df_range *where, struct wh_error *err)
 {
     if (df->len > WH_MAX_DOCKERFILE_BYTES)
-        return wh_fail(err, WH_E_LIMIT, "the Dockerfile is larger than %zu MiB", WH_MAX_DOCKERFILE_BYTES >> 20);
+        return wh_fail(err, WH_E_LIMIT, "the Dockerfile is larger than %zu MiB",
+                       WH_MAX_DOCKERFILE_BYTES >> 20);
     if (df->len == 0)
         return wh_fail(err, WH_E_PARSE, "the Dockerfile cannot be empty");
     if (read_all(src, nodes, where, err) < 0) {
@@ -143,6 +148,7 @@ static int parse(struct wh_dockerfile *df, struct df_source *src, struct nodes *
             point_at(df->text, df->len, where, wh_error_text(err));
         return -1;
     }
+    df->check = wh_steal(&src->directive[2]);
     if (check_syntax(src, where, err) < 0)
         return -1;
     if (nodes->n == 0)
@@ -151,7 +157,6 @@ static int parse(struct wh_dockerfile *df, struct df_source *src, struct nodes *
         return -1;
     df->escape = src->escape;
     df->syntax = wh_steal(&src->directive[0]);
-    df->check = wh_steal(&src->directive[2]);
     return 0;
 }
 

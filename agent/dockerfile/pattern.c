@@ -1,5 +1,5 @@
-/* Matching of ${name#pattern} and its relatives: a set of pattern places, moved along the value one character a step. The
- * work is counted, since pattern, value and their number all come from the file. */
+/* Matching of ${name#pattern} and its relatives: a set of pattern places, moved along the value one character
+ * a step. The work is counted, since pattern, value and their number all come from the file. */
 #include "dockerfile/pattern.h"
 
 #include "dockerfile/text.h"
@@ -28,7 +28,8 @@ static int32_t any_char(const char *s, size_t len, size_t *n)
 static struct chars chars_of(const char *text)
 {
     size_t len = strlen(text);
-    struct chars c = {wh_reallocarray(NULL, len + 1, sizeof *c.cp), wh_reallocarray(NULL, len + 1, sizeof *c.at), 0};
+    struct chars c = {wh_reallocarray(NULL, len + 1, sizeof *c.cp),
+                      wh_reallocarray(NULL, len + 1, sizeof *c.at), 0};
     for (size_t i = 0; i < len;) {
         size_t n;
         c.cp[c.n] = any_char(text + i, len - i, &n);
@@ -54,8 +55,8 @@ static void pattern_free(struct pattern *p)
 
 static int bad_escape(struct wh_error *err, const char *pattern, const char *c, size_t n)
 {
-    return wh_fail(err, WH_E_PARSE, "invalid pattern (%s) in substitution: invalid escape '\\%.*s'", pattern, (int)n,
-                   n > 0 ? c : "");
+    return wh_fail(err, WH_E_PARSE, "invalid pattern (%s) in substitution: invalid escape '\\%.*s'", pattern,
+                   (int)n, n > 0 ? c : "");
 }
 
 static int compile(const char *text, struct pattern *p, struct wh_error *err)
@@ -147,8 +148,8 @@ static int too_much(struct wh_error *err)
     return wh_fail(err, WH_E_LIMIT, "the pattern takes too long to match");
 }
 
-int df_pattern_trim(const char *pattern, const char *value, bool greedy, bool suffix, uint64_t *steps, struct wh_str *out,
-                    struct wh_error *err)
+int df_pattern_trim(const char *pattern, const char *value, bool greedy, bool suffix, uint64_t *steps,
+                    struct wh_str *out, struct wh_error *err)
 {
     struct pattern p;
     if (compile(pattern, &p, err) < 0)

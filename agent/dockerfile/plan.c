@@ -86,7 +86,8 @@ void df_env_put(char ***env, const char *name, const char *value)
 
 /* ---- FROM lines ---- */
 
-static void warn_undeclared(struct wh_df_plan *plan, const struct wh_df_expansion *seen, struct wh_df_range range)
+static void warn_undeclared(struct wh_df_plan *plan, const struct wh_df_expansion *seen,
+                            struct wh_df_range range)
 {
     wh_autostrv char **names = NULL;
     for (size_t i = 0; plan->global && plan->global[i]; i++)
@@ -128,9 +129,11 @@ static int from_platform(struct wh_df_plan *plan, struct wh_df_plan_stage *st, s
     if (constant)
         wh_df_warn(plan->df, "FromPlatformFlagConstDisallowed", from->range,
                    "FROM --platform flag should not use constant value \"%s\"", st->platform);
-    else if (strcmp(from->platform, "$TARGETPLATFORM") == 0 || strcmp(from->platform, "${TARGETPLATFORM}") == 0)
+    else if (strcmp(from->platform, "$TARGETPLATFORM") == 0 ||
+             strcmp(from->platform, "${TARGETPLATFORM}") == 0)
         wh_df_warn(plan->df, "RedundantTargetPlatform", from->range,
-                   "Setting platform to predefined %s in FROM is redundant as this is the default behavior", from->platform);
+                   "Setting platform to predefined %s in FROM is redundant as this is the default behavior",
+                   from->platform);
     return 0;
 }
 
@@ -139,14 +142,18 @@ static char *full_reference(const char *name)
 {
     const char *slash = strchr(name, '/');
     size_t host = slash ? (size_t)(slash - name) : 0;
-    bool has_host = slash && (memchr(name, '.', host) || memchr(name, ':', host) || strncmp(name, "localhost/", 10) == 0);
+    bool has_host =
+        slash && (memchr(name, '.', host) || memchr(name, ':', host) || strncmp(name, "localhost/", 10) == 0);
     const char *last = strrchr(name, '/');
     bool tagged = strchr(last ? last : name, ':') || strchr(name, '@');
     bool short_name = !has_host && !slash;
     if (wh_starts_with(name, "docker.io/") && !strchr(name + 10, '/'))
         return wh_printf("docker.io/library/%s%s", name + 10, tagged ? "" : ":latest");
-    return wh_printf("%s%s%s", has_host ? "" : short_name ? "docker.io/library/" : "docker.io/", name,
-                     tagged ? "" : ":latest");
+    return wh_printf("%s%s%s",
+                     has_host     ? ""
+                     : short_name ? "docker.io/library/"
+                                  : "docker.io/",
+                     name, tagged ? "" : ":latest");
 }
 
 static int plan_from(struct wh_df_plan *plan, size_t i, struct wh_error *err)
@@ -173,7 +180,8 @@ static int plan_from(struct wh_df_plan *plan, size_t i, struct wh_error *err)
     }
     if (st->base.kind == WH_DF_SOURCE_IMAGE)
         st->image = full_reference(base);
-    st->triggers_set = st->base.kind == WH_DF_SOURCE_STAGE || st->base.kind == WH_DF_SOURCE_SCRATCH || st->replaced;
+    st->triggers_set =
+        st->base.kind == WH_DF_SOURCE_STAGE || st->base.kind == WH_DF_SOURCE_SCRATCH || st->replaced;
     if (st->base.kind == WH_DF_SOURCE_STAGE) {
         free(st->platform);
         st->platform = wh_strdup(plan->stages[st->base.stage].platform);

@@ -10,7 +10,8 @@ void df_env_put(char ***env, const char *name, const char *value);
 /* The option's own name of the named context that stands for name, or NULL. platform may be NULL. */
 const char *df_named_context(const struct wh_df_plan *plan, const char *name, const char *platform);
 /* What a name means that is no stage: scratch, named context or image. */
-void df_outside_source(const struct wh_df_plan *plan, const char *name, const char *platform, struct wh_df_source *out);
+void df_outside_source(const struct wh_df_plan *plan, const char *name, const char *platform,
+                       struct wh_df_source *out);
 /* By name in any case; of several the last. */
 bool df_stage_by_name(const struct wh_df_plan *plan, const char *name, size_t *out);
 /* Dependencies, circles, what is needed, and the triggers of stages that stand on stages. */

@@ -36,14 +36,15 @@ static int next_line(struct df_source *src, struct wh_view *out, struct wh_error
     src->line++;
     *out = (struct wh_view){(const char *)src->r.data + start, src->r.pos - start};
     if (out->len > WH_MAX_DOCKERFILE_LINE)
-        return wh_fail(err, WH_E_LIMIT, "dockerfile line greater than max allowed size of %zu", WH_MAX_DOCKERFILE_LINE);
+        return wh_fail(err, WH_E_LIMIT, "dockerfile line greater than max allowed size of %zu",
+                       WH_MAX_DOCKERFILE_LINE);
     if (line.len > 0 && memchr(line.data, '\0', line.len))
         return wh_fail(err, WH_E_PARSE, "the line has a NUL byte; a Dockerfile is text");
     return 1;
 }
 
-/* True if the line goes on; cuts the escape character and the blanks behind it. An escape character with another one before
- * it doesn't continue, not even as the third of three. */
+/* True if the line goes on; cuts the escape character and the blanks behind it. An escape character with
+ * another one before it doesn't continue, not even as the third of three. */
 static bool cut_continuation(struct wh_view *v, char escape)
 {
     size_t n = v->len;
@@ -56,7 +57,8 @@ static bool cut_continuation(struct wh_view *v, char escape)
 }
 
 /* Joins the lines that belong to the one in `first`. */
-static int join_lines(struct df_source *src, struct wh_view first, struct wh_str *out, bool *empty, struct wh_error *err)
+static int join_lines(struct df_source *src, struct wh_view first, struct wh_str *out, bool *empty,
+                      struct wh_error *err)
 {
     bool more = cut_continuation(&first, src->escape);
     wh_str_addn(out, first.data, first.len);
@@ -134,9 +136,10 @@ static void add_comment(struct wh_str *comment, struct wh_view line)
     wh_str_addn(comment, text.data, text.len);
 }
 
-/* Skips to a line that starts an instruction, collecting the comment above it. 1: it is in *line, newline and leading blanks
- * gone; 0: the end. */
-static int find_start(struct df_source *src, struct wh_view *line, struct wh_str *comment, int *column, struct wh_error *err)
+/* Skips to a line that starts an instruction, collecting the comment above it. 1: it is in *line, newline and
+ * leading blanks gone; 0: the end. */
+static int find_start(struct df_source *src, struct wh_view *line, struct wh_str *comment, int *column,
+                      struct wh_error *err)
 {
     int r;
     while ((r = next_line(src, line, err)) > 0) {
@@ -161,7 +164,8 @@ static int find_start(struct df_source *src, struct wh_view *line, struct wh_str
 }
 
 /* The logical line in text as a node. */
-static int make_node(struct df_source *src, const char *text, const char *comment, struct df_node *out, struct wh_error *err)
+static int make_node(struct df_source *src, const char *text, const char *comment, struct df_node *out,
+                     struct wh_error *err)
 {
     out->instr = wh_calloc(1, sizeof *out->instr);
     out->instr->comment = wh_strdup(comment);
@@ -196,7 +200,7 @@ int df_read_node(struct df_source *src, struct df_node *out, struct wh_df_range 
         if (r < 0)
             return -1;
         out->instr->range = *where;
-        if (empty && src->df)
+        if (empty && src->df && !wh_df_rule_skipped(src->directive[2], "NoEmptyContinuation"))
             wh_df_warn(src->df, "NoEmptyContinuation", *where, "Empty continuation line");
         return 1;
     }

@@ -6,11 +6,12 @@
 
 /* One instruction before its flags and arguments are checked against its kind. */
 struct df_node {
-    struct wh_df_instr *instr; /* owned; keyword, original, comment, range, words, json, pairs, heredocs are set */
-    bool known;                /* the keyword is an instruction */
-    char **flags;              /* owned: "--name=value" as written, quotes gone */
-    char *health_type;         /* HEALTHCHECK: the first word; owned */
-    bool trigger_heredocs;     /* ONBUILD RUN, COPY or ADD */
+    struct wh_df_instr
+        *instr;        /* owned; keyword, original, comment, range, words, json, pairs, heredocs are set */
+    bool known;        /* the keyword is an instruction */
+    char **flags;      /* owned: "--name=value" as written, quotes gone */
+    char *health_type; /* HEALTHCHECK: the first word; owned */
+    bool trigger_heredocs; /* ONBUILD RUN, COPY or ADD */
 };
 void df_node_clear(struct df_node *node);
 
@@ -20,8 +21,8 @@ struct df_source {
     int line; /* of what was read last */
     char escape;
     bool directives_done;
-    bool shebang; /* the file starts with #!: no escape directive then */
-    char *directive[3]; /* syntax, escape, check; owned */
+    bool shebang;             /* the file starts with #!: no escape directive then */
+    char *directive[3];       /* syntax, escape, check; owned */
     struct wh_dockerfile *df; /* warnings go here; NULL: nowhere */
 };
 /* 1: a node; 0: the end; negative: an error with its place. */

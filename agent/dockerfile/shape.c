@@ -1,13 +1,13 @@
-/* A logical line's shape: keyword, flags, and the arguments in the grammar of their instruction (builder.md §1.1's table). */
+/* A logical line's shape: keyword, flags, and the arguments in the grammar of their instruction (builder.md
+ * §1.1's table). */
 #include "dockerfile/read.h"
 
 #include "dockerfile/lex.h"
 #include "dockerfile/text.h"
 
 static const char *const kind_names[WH_DF_KINDS + 1] = {
-    "ADD",   "ARG",         "CMD",    "COPY",       "ENTRYPOINT", "ENV", "EXPOSE", "FROM",       "HEALTHCHECK",
-    "LABEL", "MAINTAINER",  "ONBUILD", "RUN",       "SHELL",      "STOPSIGNAL",    "USER",       "VOLUME",
-    "WORKDIR"};
+    "ADD",   "ARG",        "CMD",     "COPY", "ENTRYPOINT", "ENV",        "EXPOSE", "FROM",   "HEALTHCHECK",
+    "LABEL", "MAINTAINER", "ONBUILD", "RUN",  "SHELL",      "STOPSIGNAL", "USER",   "VOLUME", "WORKDIR"};
 
 const char *wh_df_kind_text(enum wh_df_kind kind)
 {
@@ -149,7 +149,8 @@ static int shape_pairs(const char *args, char escape, struct wh_df_instr *in, st
         if (!eq) {
             wh_autostr quoted = {0};
             df_add_quoted(&quoted, words[i]);
-            return wh_fail(err, WH_E_PARSE, "Syntax error - can't find = in %s. Must be of the form: name=value",
+            return wh_fail(err, WH_E_PARSE,
+                           "Syntax error - can't find = in %s. Must be of the form: name=value",
                            wh_str_text(&quoted));
         }
         add_pair(in, wh_strndup(words[i], (size_t)(eq - words[i])), wh_strdup(eq + 1), false);
@@ -217,15 +218,16 @@ static int shape_trigger(const char *args, char escape, struct df_node *node, st
 {
     if (args[0] == '\0')
         return 0;
-    /* ONBUILD ONBUILD ONBUILD ... nests as deep as the line is long: look at one level only, since a chain is refused anyway. */
+    /* ONBUILD ONBUILD ONBUILD ... nests as deep as the line is long: look at one level only, since a chain is
+     * refused anyway. */
     struct df_node inner = {.instr = wh_calloc(1, sizeof *inner.instr)};
     wh_autostrv char **two = df_split_blank(args, 2);
     int r = wh_streq_ci(two[0], "ONBUILD") ? 0 : df_shape(args, escape, &inner, err);
     if (r == 0) {
         wh_strv_add(&node->instr->words, two[0]);
         enum wh_df_kind kind = inner.instr->kind;
-        node->trigger_heredocs =
-            inner.known && !inner.instr->json && (kind == WH_DF_RUN || kind == WH_DF_COPY || kind == WH_DF_ADD);
+        node->trigger_heredocs = inner.known && !inner.instr->json &&
+                                 (kind == WH_DF_RUN || kind == WH_DF_COPY || kind == WH_DF_ADD);
     }
     df_node_clear(&inner);
     return r;

@@ -10,6 +10,9 @@
 #include "wherry/dockerfile/expand.h"
 #include "wherry/dockerfile/plan.h"
 
+#define WH_MAX_STAGE_VARIABLES 4096                /* ENV and ARG names of one stage */
+#define WH_MAX_STAGE_ENV_BYTES ((size_t)256 << 20) /* all environments of one stage's steps together */
+
 #define WH_DF_DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 enum wh_df_mount_type {
@@ -60,7 +63,7 @@ int wh_df_chmod_parse(const char *text, struct wh_df_chmod *out, struct wh_error
 enum wh_df_add_kind { WH_DF_ADD_PATH, WH_DF_ADD_URL, WH_DF_ADD_GIT };
 struct wh_df_copy_source {
     enum wh_df_add_kind kind;
-    char *path; /* expanded: path in the source's root as written, URL or git URL */
+    char *path; /* expanded: path in the source's root as written (absolute or not), URL or git URL */
 };
 
 struct wh_df_step {
@@ -73,8 +76,9 @@ struct wh_df_step {
     char *title;      /* "[build 2/5] RUN make": what progress shows; NULL for metadata */
     char *text;       /* the title without the brackets */
 
-    /* The state that this step sees: RUN's environment is env (config's variables and ARGs in BuildKit's
-     * order, PATH added if absent) plus proxies, which count in no key. */
+    /* The state that this step sees: RUN's environment is env (the config's variables and the ARGs, in
+     * BuildKit's order) plus proxy, which counts in no key. Both are borrowed from the result: steps share
+     * them. */
     char **env;
     char **proxy;
     char *cwd;  /* absolute */
