@@ -1,52 +1,47 @@
-/* Events as frames. Log bytes cross as text where they are UTF-8, else as base64. */
+/* Progress events as JSON and back. The peer of a decode is a builder that runs foreign code's output through
+ * itself: every member is checked. */
 #include "wherry/progress/event.h"
 
 #include "wherry/base/clock.h"
 #include "wherry/base/digest.h"
 
-static const char *const states[] = {"started", "done", "cached", "error", "canceled"};
-static const char *const kinds[] = {"vertex", "log", "status", "warning"};
-
-static int find(const char *text, const char *const *list, size_t n)
-{
-    for (size_t i = 0; text && i < n; i++)
-        if (strcmp(list[i], text) == 0)
-            return (int)i;
-    return -1;
-}
+static const char *const state_names[] = {"started", "done", "cached", "error", "canceled"};
+static const char *const kind_names[] = {"vertex", "log", "status", "warning"};
 
 static void add_data(cJSON *json, const struct wh_progress_event *ev)
 {
-    bool plain = !memchr(ev->data, '\0', ev->len) && wh_utf8_valid(ev->data, ev->len);
-    wh_autofree char *text = plain ? wh_strndup(ev->data, ev->len) : wh_base64(ev->data, ev->len);
-    wh_json_add_string(json, plain ? "data" : "base64", text);
+    /* Text as text; what JSON can't hold (a cut character, a NUL) as base64. */
+    if (wh_utf8_valid(ev->data, ev->len) && !(ev->len > 0 && memchr(ev->data, '\0', ev->len))) {
+        wh_autofree char *text = wh_strndup(ev->data, ev->len);
+        wh_json_add_string(json, "data", text);
+    } else {
+        wh_autofree char *text = wh_base64(ev->data, ev->len);
+        wh_json_add_string(json, "data64", text);
+    }
 }
 
 cJSON *wh_progress_encode(const struct wh_progress_event *ev)
 {
     cJSON *json = cJSON_CreateObject();
-    wh_json_add_string(json, "type", kinds[ev->kind]);
+    wh_json_add_string(json, "type", kind_names[ev->kind]);
     wh_json_add_int(json, "vertex", (int64_t)ev->vertex);
-    /* Microseconds: a JSON number holds them exactly. */
-    wh_json_add_int(json, "time", (ev->time_ns ? ev->time_ns : wh_now_ns()) / 1000);
+    wh_json_add_int(json, "time", ev->time_ns ? ev->time_ns : wh_now_ns());
     switch (ev->kind) {
     case WH_PROGRESS_VERTEX:
-        wh_json_add_string(json, "state", states[ev->state]);
+        wh_json_add_string(json, "state", state_names[ev->state]);
         wh_json_add_string(json, "name", ev->name);
         wh_json_add_string(json, "note", ev->note);
         wh_json_add_string(json, "error", ev->error);
         break;
     case WH_PROGRESS_LOG:
         wh_json_add_int(json, "stream", ev->stream);
-        if (ev->len > 0)
-            add_data(json, ev);
+        add_data(json, ev);
         break;
     case WH_PROGRESS_STATUS:
         wh_json_add_string(json, "id", ev->id);
         wh_json_add_int(json, "current", ev->current);
         wh_json_add_int(json, "total", ev->total);
-        if (ev->done)
-            cJSON_AddTrueToObject(json, "done");
+        cJSON_AddBoolToObject(json, "done", ev->done);
         break;
     case WH_PROGRESS_WARNING:
         wh_json_add_string(json, "text", ev->text);
@@ -55,84 +50,88 @@ cJSON *wh_progress_encode(const struct wh_progress_event *ev)
     return json;
 }
 
-static int check_name(const char *text, struct wh_error *err)
+static int too_long(const char *what, struct wh_error *err)
 {
-    if (text && strlen(text) > WH_MAX_PROGRESS_NAME)
-        return wh_fail(err, WH_E_LIMIT, "progress event: a text is longer than %zu bytes",
-                       WH_MAX_PROGRESS_NAME);
-    return 0;
+    return wh_fail(err, WH_E_LIMIT, "progress: %s is too long", what);
+}
+
+/* A text member, bounded; NULL where it is absent. */
+static int get_text(const cJSON *json, const char *name, const char **out, struct wh_error *err)
+{
+    *out = wh_json_string(json, name);
+    return *out && strlen(*out) > WH_MAX_PROGRESS_NAME ? too_long(name, err) : 0;
 }
 
 static int decode_vertex(const cJSON *json, struct wh_progress_event *out, struct wh_error *err)
 {
-    int state = find(wh_json_string(json, "state"), states, WH_COUNT(states));
-    if (state < 0)
-        return wh_fail(err, WH_E_PROTOCOL, "progress event: a vertex without a known state");
-    out->state = (enum wh_progress_state)state;
-    out->name = wh_json_string(json, "name");
-    out->note = wh_json_string(json, "note");
-    out->error = wh_json_string(json, "error");
-    return check_name(out->name, err) < 0 || check_name(out->note, err) < 0 ? -1 : 0;
+    const char *state = wh_json_string(json, "state");
+    size_t i = 0;
+    while (i < WH_COUNT(state_names) && !wh_streq(state, state_names[i]))
+        i++;
+    if (i == WH_COUNT(state_names))
+        return wh_fail(err, WH_E_PROTOCOL, "progress: a vertex event without a known state");
+    out->state = (enum wh_progress_state)i;
+    if (get_text(json, "name", &out->name, err) < 0 || get_text(json, "note", &out->note, err) < 0 ||
+        get_text(json, "error", &out->error, err) < 0)
+        return -1;
+    return 1;
 }
 
 static int decode_log(const cJSON *json, struct wh_progress_event *out, struct wh_error *err)
 {
-    out->stream = (int)wh_json_int(json, "stream", 1);
-    const char *base64 = wh_json_string(json, "base64");
-    out->data = wh_json_string(json, "data");
-    out->len = out->data ? strlen(out->data) : 0;
-    if (base64) {
-        struct wh_str bytes = {0};
-        if (!wh_unbase64(base64, strlen(base64), &bytes)) {
-            wh_str_free(&bytes);
-            return wh_fail(err, WH_E_PROTOCOL, "progress event: a log is not base64");
-        }
+    out->stream = wh_json_int(json, "stream", 1) == 2 ? 2 : 1;
+    const char *text = wh_json_string(json, "data"), *coded = wh_json_string(json, "data64");
+    if (text) {
+        out->data = text;
+        out->len = strlen(text);
+    } else if (coded) {
+        wh_autostr bytes = {0};
+        if (strlen(coded) > WH_MAX_PROGRESS_LOG * 2)
+            return too_long("a log", err);
+        if (!wh_unbase64(coded, strlen(coded), &bytes))
+            return wh_fail(err, WH_E_PROTOCOL, "progress: data64 of a log is no base64");
         out->len = bytes.len;
-        out->data = out->owned = wh_str_steal(&bytes);
+        out->owned = wh_str_steal(&bytes);
+        out->data = out->owned;
+    } else {
+        return wh_fail(err, WH_E_PROTOCOL, "progress: a log event without data");
     }
-    if (out->len <= WH_MAX_PROGRESS_LOG)
-        return 0;
-    wh_progress_event_clear(out);
-    return wh_fail(err, WH_E_LIMIT, "progress event: a log is longer than %zu bytes", WH_MAX_PROGRESS_LOG);
-}
-
-static int decode_status(const cJSON *json, struct wh_progress_event *out, struct wh_error *err)
-{
-    out->id = wh_json_need_string(json, "id", "progress event", err);
-    out->current = wh_json_int(json, "current", 0);
-    out->total = wh_json_int(json, "total", 0);
-    out->done = wh_json_bool(json, "done", false);
-    return !out->id || check_name(out->id, err) < 0 ? -1 : 0;
+    if (out->len > WH_MAX_PROGRESS_LOG) {
+        wh_progress_event_clear(out);
+        return too_long("a log", err);
+    }
+    return 1;
 }
 
 int wh_progress_decode(const cJSON *json, struct wh_progress_event *out, struct wh_error *err)
 {
     *out = (struct wh_progress_event){0};
-    int kind = find(wh_json_string(json, "type"), kinds, WH_COUNT(kinds));
-    if (kind < 0)
+    const char *type = wh_json_string(json, "type");
+    size_t kind = 0;
+    while (kind < WH_COUNT(kind_names) && !wh_streq(type, kind_names[kind]))
+        kind++;
+    if (kind == WH_COUNT(kind_names))
         return 0;
     out->kind = (enum wh_progress_kind)kind;
-    int64_t vertex = wh_json_int(json, "vertex", 0), us = wh_json_int(json, "time", 0);
-    out->vertex = vertex > 0 ? (uint64_t)vertex : 0;
-    if (us > 0 && us < INT64_MAX / 1000)
-        out->time_ns = us * 1000;
-    int status = 0;
+    out->vertex = (uint64_t)wh_json_int(json, "vertex", 0);
+    out->time_ns = wh_json_int(json, "time", 0);
     switch (out->kind) {
     case WH_PROGRESS_VERTEX:
-        status = decode_vertex(json, out, err);
-        break;
+        return decode_vertex(json, out, err);
     case WH_PROGRESS_LOG:
-        status = decode_log(json, out, err);
-        break;
+        return decode_log(json, out, err);
     case WH_PROGRESS_STATUS:
-        status = decode_status(json, out, err);
-        break;
-    case WH_PROGRESS_WARNING:
-        out->text = wh_json_need_string(json, "text", "progress event", err);
-        status = !out->text || check_name(out->text, err) < 0 ? -1 : 0;
-        break;
+        out->current = wh_json_int(json, "current", 0);
+        out->total = wh_json_int(json, "total", 0);
+        out->done = wh_json_bool(json, "done", false);
+        if (get_text(json, "id", &out->id, err) < 0)
+            return -1;
+        return out->id ? 1 : wh_fail(err, WH_E_PROTOCOL, "progress: a status event without id");
+    default:
+        if (get_text(json, "text", &out->text, err) < 0)
+            return -1;
+        return out->text ? 1 : wh_fail(err, WH_E_PROTOCOL, "progress: a warning event without text");
     }
-    return status < 0 ? -1 : 1;
 }
 
 void wh_progress_event_clear(struct wh_progress_event *ev)
