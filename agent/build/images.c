@@ -18,7 +18,7 @@ static int open_registry(struct build *b, struct wh_error *err)
         return -1;
     struct wh_oci_options oci = {
         .scope = b->scopes.repository, .notice = notice, .data = b, .cancel = &b->channel.cancel};
-    b->oci = wh_oci_new(b->store, NULL, b->registry, &oci);
+    b->oci = wh_oci_new(b->store, b->registry, &oci);
     return 0;
 }
 

@@ -307,3 +307,13 @@ int oci_auth_learn(struct wh_registry *r, const struct oci_call *call, const str
     pthread_mutex_unlock(&r->auth);
     return again;
 }
+
+bool wh_registry_is_anonymous(struct wh_registry *r, const char *name)
+{
+    struct oci_host *host = oci_host(r, wh_streq(name, "docker.io") ? "registry-1.docker.io" : name);
+    pthread_mutex_lock(&r->auth);
+    const struct wh_credential *c = &host->credential;
+    bool anonymous = !c->user && !c->identity && !c->registry;
+    pthread_mutex_unlock(&r->auth);
+    return anonymous;
+}

@@ -93,6 +93,12 @@ int oci_auth_learn(struct wh_registry *r, const struct oci_call *call, const str
                    struct wh_error *err);
 void oci_host_clear(struct oci_host *host);
 
+/* As wh_registry_blob_get(); without verify the caller checks the digest itself (the size is checked here).
+ */
+int oci_registry_blob_get(struct wh_registry *r, const struct wh_ref *repository,
+                          const struct wh_descriptor *blob, bool verify, wh_blob_sink_fn sink, void *data,
+                          struct wh_error *err);
+
 /* "repository:NAME:pull" etc. */
 char *oci_scope(const char *repository, const char *actions);
 /* Percent-encodes all but unreserved characters. */

@@ -396,7 +396,8 @@ static int consume(struct download *d, struct wh_sha256 *hash, wh_blob_sink_fn s
     const char *bytes;
     size_t n;
     while ((n = oci_pipe_get(&d->pipe, &bytes)) > 0) {
-        wh_sha256_update(hash, bytes, n);
+        if (hash)
+            wh_sha256_update(hash, bytes, n);
         if (sink(data, bytes, n, err) < 0) {
             oci_pipe_refuse(&d->pipe);
             return -1;
@@ -418,8 +419,8 @@ static int check_blob(const struct download *d, struct wh_sha256 *hash, struct w
 }
 
 static int get_blob_at(struct wh_registry *r, struct oci_host *host, const struct wh_ref *ref,
-                       const struct wh_descriptor *blob, wh_blob_sink_fn sink, void *data, bool *began,
-                       struct wh_error *err)
+                       const struct wh_descriptor *blob, bool verify, wh_blob_sink_fn sink, void *data,
+                       bool *began, struct wh_error *err)
 {
     char text[WH_DIGEST_TEXT];
     struct download d = {.registry = r, .ref = ref, .blob = blob, .host = host};
@@ -430,7 +431,7 @@ static int get_blob_at(struct wh_registry *r, struct oci_host *host, const struc
     d.what = wh_printf("blob %s", text);
     oci_pipe_init(&d.pipe, PIPE_SIZE);
     oci_transfer_begin(r, host);
-    wh_autosha256 *hash = wh_sha256_new();
+    wh_autosha256 *hash = verify ? wh_sha256_new() : NULL;
     int code = pthread_create(&thread, NULL, download_thread, &d), failed;
     if (code != 0) {
         failed = wh_fail(err, WH_E_FAILED, "no thread can be started: %s", strerror(code));
@@ -439,7 +440,7 @@ static int get_blob_at(struct wh_registry *r, struct oci_host *host, const struc
         pthread_join(thread, NULL);
         if (failed == 0 && d.status < 0)
             failed = wh_error_move(err, &d.error);
-        if (failed == 0)
+        if (failed == 0 && hash)
             failed = check_blob(&d, hash, err);
     }
     *began = d.received > 0;
@@ -452,20 +453,27 @@ static int get_blob_at(struct wh_registry *r, struct oci_host *host, const struc
     return failed;
 }
 
-int wh_registry_blob_get(struct wh_registry *r, const struct wh_ref *repository,
-                         const struct wh_descriptor *blob, wh_blob_sink_fn sink, void *data,
-                         struct wh_error *err)
+int oci_registry_blob_get(struct wh_registry *r, const struct wh_ref *repository,
+                          const struct wh_descriptor *blob, bool verify, wh_blob_sink_fn sink, void *data,
+                          struct wh_error *err)
 {
     struct oci_host *hosts[MAX_MIRRORS + 1];
     size_t n = sources(r, repository, hosts);
     bool began = false;
     for (size_t i = 0; i + 1 < n; i++) {
         wh_autoerror why = {0};
-        if (get_blob_at(r, hosts[i], repository, blob, sink, data, &began, &why) == 0)
+        if (get_blob_at(r, hosts[i], repository, blob, verify, sink, data, &began, &why) == 0)
             return 0;
         if (began) /* bytes went to the sink already: another source can't begin anew */
             return wh_error_move(err, &why);
         pass_over(r, hosts[i], &why);
     }
-    return get_blob_at(r, hosts[n - 1], repository, blob, sink, data, &began, err);
+    return get_blob_at(r, hosts[n - 1], repository, blob, verify, sink, data, &began, err);
+}
+
+int wh_registry_blob_get(struct wh_registry *r, const struct wh_ref *repository,
+                         const struct wh_descriptor *blob, wh_blob_sink_fn sink, void *data,
+                         struct wh_error *err)
+{
+    return oci_registry_blob_get(r, repository, blob, true, sink, data, err);
 }

@@ -297,33 +297,50 @@ static int try_mount(struct oci_upload *u, const struct wh_descriptor *blob, con
     return oci_call(u->registry, &call, &http, NULL) == 0 && wh_http_status(http) == 201;
 }
 
+int wh_registry_blob_find(struct wh_registry *r, const struct wh_ref *repository,
+                          const struct wh_descriptor *blob, const char *mount_from, enum wh_push_how *how,
+                          struct wh_error *err)
+{
+    int there = wh_registry_blob_exists(r, repository, &blob->digest, err);
+    *how = WH_PUSH_EXISTS;
+    if (there != 0 || !mount_from || wh_streq(mount_from, repository->path))
+        return there;
+    struct oci_upload u;
+    oci_upload_init(&u, r, repository, "mount of a blob");
+    there = try_mount(&u, blob, mount_from);
+    *how = WH_PUSH_MOUNTED;
+    oci_upload_clear(&u);
+    return there;
+}
+
+int wh_registry_blob_upload(struct wh_registry *r, const struct wh_ref *repository,
+                            const struct wh_descriptor *blob, const struct wh_blob_source *source,
+                            struct wh_error *err)
+{
+    char text[WH_DIGEST_TEXT];
+    struct oci_upload u;
+    wh_autofree char *what = wh_printf("blob %s", wh_digest_text(&blob->digest, text));
+    oci_upload_init(&u, r, repository, what);
+    oci_transfer_begin(r, u.host);
+    int failed = upload(&u, blob, source, err);
+    oci_transfer_end(r, u.host, 0, u.sent);
+    oci_upload_clear(&u);
+    return failed;
+}
+
 int wh_registry_blob_put(struct wh_registry *r, const struct wh_ref *repository,
                          const struct wh_descriptor *blob, const struct wh_blob_source *source,
                          const char *mount_from, enum wh_push_how *how, struct wh_error *err)
 {
-    char text[WH_DIGEST_TEXT];
-    enum wh_push_how done = WH_PUSH_EXISTS;
-    int there = wh_registry_blob_exists(r, repository, &blob->digest, err);
-    if (there < 0)
-        return -1;
-    int failed = 0;
+    enum wh_push_how done;
+    int there = wh_registry_blob_find(r, repository, blob, mount_from, &done, err);
     if (there == 0) {
-        struct oci_upload u;
-        wh_autofree char *what = wh_printf("blob %s", wh_digest_text(&blob->digest, text));
-        oci_upload_init(&u, r, repository, what);
-        if (mount_from && !wh_streq(mount_from, repository->path) && try_mount(&u, blob, mount_from) > 0) {
-            done = WH_PUSH_MOUNTED;
-        } else {
-            done = WH_PUSH_UPLOADED;
-            oci_transfer_begin(r, u.host);
-            failed = upload(&u, blob, source, err);
-            oci_transfer_end(r, u.host, 0, u.sent);
-        }
-        oci_upload_clear(&u);
+        done = WH_PUSH_UPLOADED;
+        there = wh_registry_blob_upload(r, repository, blob, source, err);
     }
-    if (failed == 0 && how)
+    if (there >= 0 && how)
         *how = done;
-    return failed;
+    return there < 0 ? -1 : 0;
 }
 
 /* ---- manifests ---- */

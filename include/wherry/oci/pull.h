@@ -8,9 +8,9 @@
 #include "wherry/oci/registry.h"
 
 struct wh_store; /* wherry/store */
-struct wh_lease;
 
-/* What pulls of one build share. Store, lease and registry are the caller's and outlive it. */
+/* What pulls of one build share. Store and registry are the caller's and outlive it. What is found or fetched
+ * is leased by the store's handle. */
 struct wh_oci;
 struct wh_oci_options {
     const char *scope; /* text that tells who may share tag look-ups; not used for digests */
@@ -23,7 +23,7 @@ struct wh_oci_options {
     void *data;
     const bool *cancel;
 };
-struct wh_oci *wh_oci_new(struct wh_store *store, struct wh_lease *lease, struct wh_registry *registry,
+struct wh_oci *wh_oci_new(struct wh_store *store, struct wh_registry *registry,
                           const struct wh_oci_options *options);
 void wh_oci_free(struct wh_oci *oci);
 

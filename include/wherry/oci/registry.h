@@ -84,14 +84,23 @@ int wh_registry_blob_get(struct wh_registry *r, const struct wh_ref *repository,
 
 /* ---- writing ---- */
 enum wh_push_how { WH_PUSH_EXISTS, WH_PUSH_MOUNTED, WH_PUSH_UPLOADED };
-/* Where a blob's bytes come from. A file that still grows: available() tells how much of it may be read now.
- */
+/* Where a blob's bytes come from: a file, read by pread() from 0 on (it stays the caller's), or memory if fd
+ * is negative. */
 struct wh_blob_source {
-    int fd;            /* read by pread from 0 on; stays the caller's */
-    const void *bytes; /* or memory, if fd is negative */
+    int fd;
+    const void *bytes;
 };
-/* HEAD, mount from mount_from (a repository path of the same host; may be NULL), else upload. how may be
- * NULL. */
+/* HEAD, then a mount from mount_from (a repository path of the same host; may be NULL). 1: it is there now,
+ * with *how; 0: it must be uploaded. */
+int wh_registry_blob_find(struct wh_registry *r, const struct wh_ref *repository,
+                          const struct wh_descriptor *blob, const char *mount_from, enum wh_push_how *how,
+                          struct wh_error *err);
+/* One PUT; where the registry refuses that way or the connection breaks twice, chunks that go on where they
+ * broke. */
+int wh_registry_blob_upload(struct wh_registry *r, const struct wh_ref *repository,
+                            const struct wh_descriptor *blob, const struct wh_blob_source *source,
+                            struct wh_error *err);
+/* Both: find, else upload. how may be NULL. */
 int wh_registry_blob_put(struct wh_registry *r, const struct wh_ref *repository,
                          const struct wh_descriptor *blob, const struct wh_blob_source *source,
                          const char *mount_from, enum wh_push_how *how, struct wh_error *err);
@@ -112,6 +121,8 @@ void wh_registry_stream_abort(struct wh_blob_stream *s); /* and frees; NULL is f
 int wh_registry_manifest_put(struct wh_registry *r, const struct wh_ref *ref,
                              const struct wh_descriptor *manifest, const void *bytes, struct wh_error *err);
 
+/* True once it is known that the host gives us its answers without credentials. */
+bool wh_registry_is_anonymous(struct wh_registry *r, const char *host);
 /* Bytes of blob bodies that were received and sent, for figures. */
 void wh_registry_traffic(const struct wh_registry *r, uint64_t *received, uint64_t *sent);
 
