@@ -65,12 +65,19 @@ static int exec(struct wh_store *s, const char *sql, const char *doing, struct w
     return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : store_db_fail(s, err, doing);
 }
 
-/* Under a lock on the state folder, so that of several processes one creates. */
-static int create(struct wh_store *s, struct wh_error *err)
+static int lock_folder(struct wh_store *s, struct wh_error *err)
 {
     while (flock(s->dirfd, LOCK_EX) < 0)
         if (errno != EINTR)
             return wh_fail_errno(err, "%s: cannot be locked", s->dir);
+    return 0;
+}
+
+/* Under a lock on the state folder, so that of several processes one creates. */
+static int create(struct wh_store *s, struct wh_error *err)
+{
+    if (lock_folder(s, err) < 0)
+        return -1;
     int version = 0;
     int rc = user_version(s, &version, err);
     if (rc == 0 && version == 0)
@@ -81,8 +88,25 @@ static int create(struct wh_store *s, struct wh_error *err)
     return rc;
 }
 
+/* Root makes it for another: the file must have its owner before SQLite opens it, since the log and the
+ * shared memory beside it get the owner that it has then. */
+static int give_file(struct wh_store *s, struct wh_error *err)
+{
+    struct stat st;
+    if (!s->give || (fstatat(s->dirfd, "index.db", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid == s->uid))
+        return 0;
+    if (lock_folder(s, err) < 0)
+        return -1;
+    wh_autoclose int fd = openat(s->dirfd, "index.db", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int rc = fd < 0 || fchown(fd, s->uid, s->gid) < 0 ? wh_fail_errno(err, "%s/index.db", s->dir) : 0;
+    flock(s->dirfd, LOCK_UN);
+    return rc;
+}
+
 int store_db_open(struct wh_store *s, bool must_exist, struct wh_error *err)
 {
+    if (!must_exist && give_file(s, err) < 0)
+        return -1;
     wh_autofree char *path = wh_path_join(s->dir, "index.db");
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
     if (!must_exist)
@@ -101,8 +125,6 @@ int store_db_open(struct wh_store *s, bool must_exist, struct wh_error *err)
         if (must_exist)
             return wh_fail(err, WH_E_NOT_FOUND, "%s: there is no wherry store here", s->dir);
         if (create(s, err) < 0 || user_version(s, &version, err) < 0)
-            return -1;
-        if (store_own(s, s->dirfd, "index.db", err) < 0)
             return -1;
     }
     if (version > WH_STORE_FORMAT)

@@ -37,10 +37,13 @@ static int open_folder(struct wh_store *s, const struct wh_store_options *o, str
     s->dirfd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (s->dirfd < 0)
         return wh_fail_errno(err, "state folder %s", s->dir);
-    if (made && o->set_owner && geteuid() == 0 && fchown(s->dirfd, o->uid, o->gid) < 0)
-        return wh_fail_errno(err, "state folder %s: cannot be given to uid %u", s->dir, (unsigned)o->uid);
     if (fstat(s->dirfd, &st) < 0)
         return wh_fail_errno(err, "state folder %s", s->dir);
+    /* New, or with no store in it yet and root's (`register` was there first). */
+    bool ours = made || (st.st_uid == 0 && faccessat(s->dirfd, "index.db", F_OK, AT_SYMLINK_NOFOLLOW) < 0);
+    if (ours && o->set_owner && geteuid() == 0 &&
+        (fchown(s->dirfd, o->uid, o->gid) < 0 || fchmod(s->dirfd, 0700) < 0 || fstat(s->dirfd, &st) < 0))
+        return wh_fail_errno(err, "state folder %s: cannot be given to uid %u", s->dir, (unsigned)o->uid);
     if (geteuid() != 0 && st.st_uid != geteuid())
         return wh_fail(err, WH_E_DENIED,
                        "state folder %s belongs to uid %u; this is uid %u: name another one by --state",

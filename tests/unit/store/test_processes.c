@@ -187,6 +187,42 @@ static void test_newer_format_and_no_store(void **state)
     assert_non_null(strstr(wh_error_text(&err), "newer wherry"));
 }
 
+/* Root opens, creates and writes; all of it is the owner's, who opens it next. */
+static void test_root_gives_to_the_owner(void **state)
+{
+    if (geteuid() != 0)
+        skip();
+    wh_autoerror err = {0};
+    const uid_t uid = 54321;
+    chmod(*state, 0755);
+    wh_autofree char *dir = wh_path_join(*state, "state");
+    wh_autofree char *runners = wh_path_join(dir, "runners");
+    ok(wh_mkdir_p(runners, 0700, &err)); /* `register` was there first */
+    struct wh_store_options o = {.dir = dir, .set_owner = true, .uid = uid, .gid = uid};
+    struct wh_store *s = wh_store_open(&o, &err);
+    assert_non_null(s);
+    struct wh_digest d = test_put(s, "root's");
+    test_layer(s, "root's", &d);
+    wh_cache_mount_release(wh_cache_mount_acquire(s, (const char *const[]){"x"}, 1, "c", WH_SHARING_SHARED,
+                                                  false, NULL, NULL, &err));
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (setresgid(uid, uid, uid) != 0 || setresuid(uid, uid, uid) != 0)
+            _exit(1);
+        struct wh_store *mine = wh_store_open(&(struct wh_store_options){.dir = dir}, &err);
+        if (!mine || wh_blob_has(mine, &d, NULL, &err) != 1 || wh_blob_delete(mine, &d, &err) == 0 ||
+            wh_blob_put(mine, "mine", 4, 0, NULL, &err) < 0 || wh_layer_by_diffid(mine, &d, &err) != 1)
+            _exit(2);
+        wh_store_close(mine);
+        _exit(0);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    assert_int_equal(status, 0);
+    wh_store_close(s);
+    assert_null(wh_store_open(&(struct wh_store_options){.dir = "/proc/nowhere"}, &err));
+}
+
 static void test_open_is_cheap(void **state)
 {
     struct wh_store *s = test_open(*state);
@@ -275,6 +311,7 @@ int main(void)
                                        T(test_many_create_at_once),
                                        T(test_many_threads_on_one_handle),
                                        T(test_newer_format_and_no_store),
+                                       T(test_root_gives_to_the_owner),
                                        T(test_open_is_cheap),
                                        T(test_cache_mounts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
