@@ -9,6 +9,7 @@
     X("run", run, "take jobs: the agent")                                                                    \
     X("status", status, "tell whether the agent runs and what it does")                                      \
     X("cache", cache, "look after the store of layers: du, list, verify, prune")                             \
+    X("doctor", doctor, "can this box build images and run jobs, and what is to be done if not")             \
     X("exec", exec, "run a job of a workflow file here, with no service")                                    \
     X("worker", worker, "")                                                                                  \
     X("version", version, "print the version and what this binary was built with")
