@@ -35,7 +35,7 @@ static char *place_path(char *const *parts)
 static void drop_last(char **parts)
 {
     size_t n = wh_strv_len(parts);
-    if (n == 0)
+    if (!parts || n == 0)
         return;
     free(parts[n - 1]);
     parts[n - 1] = NULL;
