@@ -20,6 +20,7 @@
 #define MAX_CONTROL_BYTES ((size_t)1 << 20)
 #define PREFIX "wherry-build-"
 #define LEAF "builder"
+#define RUN_PREFIX "run-"
 #define REMOVE_TIMEOUT_MS 500
 
 enum parent { PARENT_V2, PARENT_PIDS, PARENT_MEMORY, PARENT_DEVICES };
@@ -74,6 +75,23 @@ static char **children(int dir, const char *prefix)
     return names;
 }
 
+/* A group whose last process was just reaped can stay busy for an instant. */
+static void remove_group(int parent, const char *name, uint64_t deadline)
+{
+    while (parent >= 0 && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno == EBUSY &&
+           wh_mono_ms() < deadline)
+        (void)poll(NULL, 0, 2);
+}
+
+/* The leaves of a build's v2 group: the builder's and those of RUNs that it did not live to remove. */
+static void remove_leaves(int group, uint64_t deadline)
+{
+    wh_autostrv char **runs = children(group, RUN_PREFIX);
+    for (size_t i = 0; runs && runs[i]; i++)
+        remove_group(group, runs[i], deadline);
+    remove_group(group, LEAF, deadline);
+}
+
 /* Groups that a killed launcher left behind: their name has its pid. A group that is in use can't be removed
  * anyway. */
 static void sweep(int parent)
@@ -83,8 +101,9 @@ static void sweep(int parent)
         long pid = strtol(names[i] + strlen(PREFIX), NULL, 10);
         if (pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH)
             continue;
-        wh_autofree char *leaf = wh_printf("%s/" LEAF, names[i]);
-        (void)unlinkat(parent, leaf, AT_REMOVEDIR);
+        wh_autoclose int group = openat(parent, names[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (group >= 0)
+            remove_leaves(group, 0);
         (void)unlinkat(parent, names[i], AT_REMOVEDIR);
     }
 }
@@ -262,14 +281,6 @@ int wh_build_cgroup_enter(const struct wh_build_cgroup *g, pid_t pid, bool with_
     return 0;
 }
 
-/* A group whose last process was just reaped can stay busy for an instant. */
-static void remove_group(int parent, const char *name, uint64_t deadline)
-{
-    while (parent >= 0 && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno == EBUSY &&
-           wh_mono_ms() < deadline)
-        (void)poll(NULL, 0, 2);
-}
-
 void wh_build_cgroup_close(struct wh_build_cgroup *g)
 {
     int *const fds[] = {&g->v2,         &g->v2_leaf,    &g->v1_pids,    &g->v1_memory, &g->v1_devices,
@@ -282,10 +293,8 @@ void wh_build_cgroup_close(struct wh_build_cgroup *g)
 void wh_build_cgroup_destroy(struct wh_build_cgroup *g)
 {
     uint64_t deadline = wh_mono_ms() + REMOVE_TIMEOUT_MS;
-    wh_autostrv char **runs = g->v2 >= 0 ? children(g->v2, "run-") : NULL;
-    for (size_t i = 0; runs && runs[i]; i++)
-        remove_group(g->v2, runs[i], deadline);
-    remove_group(g->v2, LEAF, deadline);
+    if (g->v2 >= 0)
+        remove_leaves(g->v2, deadline);
     for (size_t i = 0; i < WH_COUNT(g->parents); i++)
         remove_group(g->parents[i], g->name, deadline);
     wh_build_cgroup_close(g);
