@@ -98,7 +98,7 @@ static void on_answer(void *data, struct gh_answer *answer)
     } else {
         wh_backoff_reset(&s->backoff);
         if (any_dirty(s))
-            send_after(s, WH_STEPS_UPDATE_MS);
+            send_after(s, s->r->finishing ? 0 : WH_STEPS_UPDATE_MS);
     }
     answer_flush(s, failed ? &err : NULL);
     gh_results_moved(s->r);
