@@ -1,147 +1,192 @@
-/* The terminal display: finished steps are printed once, running ones are redrawn in place below them. */
+/* The terminal display: all steps with their times, running ones with their last log lines, drawn anew in
+ * place. One write a frame, each line erased only behind its own text, so nothing flickers. */
 #include <stdio.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
-#include "progress/render.h"
-
+#include "progress/model.h"
 #include "wherry/base/clock.h"
 
-#define LOG_ROWS 6 /* of a running step's log */
+#define LOG_LINES 6 /* of each running vertex */
 
-static void measure(struct wh_progress *p)
+struct frame {
+    struct wh_str text;
+    unsigned lines, skip; /* skip: lines at the top that don't fit */
+    unsigned width;
+    bool color;
+};
+
+static void terminal_size(int fd, unsigned *width, unsigned *height)
 {
-    struct winsize size;
-    p->columns = 80;
-    p->rows = 24;
-    if (ioctl(p->fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 && size.ws_row > 4) {
-        p->columns = size.ws_col;
-        p->rows = size.ws_row;
+    struct winsize ws;
+    *width = 80;
+    *height = 24;
+    if (ioctl(fd, TIOCGWINSZ, &ws) == 0 && ws.ws_col > 0 && ws.ws_row > 0) {
+        *width = ws.ws_col;
+        *height = ws.ws_row;
     }
 }
 
-/* Adds text cut to `width` columns (every code point counts as one), control bytes left out, padded if pad.
- */
-static void add_cut(struct wh_str *out, const char *text, unsigned width, bool pad)
+/* How many columns a UTF-8 sequence's first byte begins: continuation bytes are none. Wide characters count
+ * as one: a line that is cut a little late wraps, so the limit leaves two columns free. */
+static bool starts_char(unsigned char c)
+{
+    return (c & 0xc0) != 0x80;
+}
+
+/* Adds at most `width` columns; colours cost none. Returns the columns used. */
+static unsigned add_cut(struct wh_str *out, const char *text, size_t len, unsigned width)
 {
     unsigned used = 0;
-    for (const char *at = text; *at && used < width; at++) {
-        unsigned char c = (unsigned char)*at;
-        if (c == '\033') { /* colours of a tool would break the layout */
-            while (at[1] && !((*at >= 'A' && *at <= 'Z') || (*at >= 'a' && *at <= 'z')))
-                at++;
+    bool escape = false;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == 0x1b)
+            escape = true;
+        if (escape) {
+            wh_str_addc(out, (char)c);
+            escape = c != 'm';
             continue;
         }
-        if (c < ' ' && c != '\t')
-            continue;
-        wh_str_addc(out, c == '\t' ? ' ' : (char)c);
-        used += (c & 0xc0) != 0x80;
-        while (((unsigned char)at[1] & 0xc0) == 0x80) /* the rest of the code point */
-            wh_str_addc(out, *++at);
-    }
-    for (; pad && used < width; used++)
-        wh_str_addc(out, ' ');
-}
-
-static void add_row(struct wh_progress *p, const char *color, const char *text, const char *right)
-{
-    unsigned width = p->columns - 1, tail = (unsigned)strlen(right);
-    if (p->color && color)
-        wh_str_add(&p->out, color);
-    add_cut(&p->out, text, width > tail + 1 ? width - tail - 1 : 1, tail > 0);
-    if (tail > 0)
-        wh_str_addf(&p->out, " %s", right);
-    if (p->color && color)
-        wh_str_add(&p->out, "\033[0m");
-    wh_str_add(&p->out, "\033[K\n");
-}
-
-static void add_vertex(struct wh_progress *p, const struct vertex *v, int64_t now)
-{
-    char seconds[32];
-    static const char *const colors[] = {NULL, "\033[34m", "\033[34m", "\033[31m", "\033[33m"};
-    const char *mark = v->state == WH_VERTEX_CACHED     ? "CACHED "
-                       : v->state == WH_VERTEX_ERROR    ? "ERROR "
-                       : v->state == WH_VERTEX_CANCELED ? "CANCELED "
-                                                        : "";
-    wh_autofree char *text = wh_printf(" => %s%s", mark, v->name);
-    int64_t end = v->ended ? v->ended : now;
-    add_row(p, colors[v->state], text, progress_seconds(end - v->started, seconds));
-}
-
-/* The rows below a running step: bytes under way, last lines of its log. Returns how many were added, at most
- * max. */
-static unsigned add_details(struct wh_progress *p, const struct vertex *v, unsigned max)
-{
-    unsigned used = 0;
-    char amount[64];
-    for (size_t i = 0; i < v->nrows && used < max; i++) {
-        if (v->rows[i].done && v->nrows > 4)
-            continue;
-        wh_autofree char *text = wh_printf(" => => %s", v->rows[i].id);
-        add_row(p, NULL, text, progress_amount(&v->rows[i], amount));
-        used++;
-    }
-    size_t show = WH_MIN(WH_MIN(v->ntail, (size_t)LOG_ROWS), (size_t)(max - used));
-    for (size_t i = v->ntail - show; i < v->ntail; i++, used++) {
-        wh_autofree char *text = wh_printf(" => => # %s", v->tail[i % TAIL_LINES]);
-        add_row(p, p->color ? "\033[2m" : NULL, text, "");
+        if (starts_char(c)) {
+            unsigned columns = c == '\t' ? 8 - used % 8 : 1;
+            if (used + columns > width)
+                break;
+            used += columns;
+            for (unsigned k = 0; c == '\t' && k < columns; k++)
+                wh_str_addc(out, ' ');
+        }
+        if (c != '\t')
+            wh_str_addc(out, (char)c);
     }
     return used;
 }
 
-static void redraw(struct wh_progress *p, bool last)
+static void add_row(struct frame *f, const char *color, const char *left, const char *right)
 {
-    measure(p);
-    int64_t now = wh_now_ns();
-    if (p->drawn > 0)
-        wh_str_addf(&p->out, "\033[%uA\r", p->drawn);
-    p->drawn = 0;
-    /* Finished steps leave the redrawn part, in order. */
-    while (p->printed < p->n && p->vertices[p->printed]->ended)
-        add_vertex(p, p->vertices[p->printed++], now);
-    unsigned room = p->rows - 3;
-    char seconds[32];
+    if (f->skip > 0) {
+        f->skip--;
+        return;
+    }
+    wh_autostr one_line = {0};
+    for (const char *p = left; *p; p++)
+        wh_str_addc(&one_line, *p == '\n' ? ' ' : *p);
+    unsigned right_len = right ? (unsigned)strlen(right) : 0;
+    unsigned room = f->width > right_len + 3 ? f->width - right_len - 2 : 1;
+    if (f->color && color)
+        wh_str_add(&f->text, color);
+    unsigned used = add_cut(&f->text, wh_str_text(&one_line), one_line.len, room);
+    if (right && f->width > right_len + 3)
+        wh_str_addf(&f->text, "%*s", (int)(f->width - used - 1), right);
+    if (f->color)
+        wh_str_add(&f->text, "\x1b[0m");
+    wh_str_add(&f->text, "\x1b[K\n");
+    f->lines++;
+}
+
+static const char *color_of(const struct pg_vertex *v)
+{
+    if (!v->ended)
+        return NULL;
+    return v->state == WH_VERTEX_ERROR      ? "\x1b[31m"
+           : v->state == WH_VERTEX_CANCELED ? "\x1b[33m"
+                                            : "\x1b[34m";
+}
+
+static void add_status_rows(struct frame *f, const struct pg_vertex *v, int64_t now)
+{
+    for (size_t i = 0; i < v->nstatuses; i++) {
+        const struct pg_status *s = &v->statuses[i];
+        if (s->done && i + LOG_LINES < v->nstatuses)
+            continue;
+        wh_autostr left = {0}, right = {0};
+        wh_str_addf(&left, " => => %s", s->id);
+        if (s->current || s->total) {
+            wh_str_addc(&left, ' ');
+            pg_add_bytes(&left, s->current);
+            if (s->total > 0) {
+                wh_str_add(&left, " / ");
+                pg_add_bytes(&left, s->total);
+            }
+        }
+        pg_add_seconds(&right, (s->done ? s->updated : now) - s->started, 1);
+        add_row(f, s->done ? "\x1b[34m" : NULL, wh_str_text(&left), wh_str_text(&right));
+    }
+}
+
+static void add_log_rows(struct frame *f, const struct pg_vertex *v)
+{
+    size_t n = WH_MIN(v->tail_count, (size_t)LOG_LINES);
+    for (size_t k = 0; k < n; k++) {
+        const char *line = v->tail[(v->tail_next + WH_PROGRESS_TAIL - n + k) % WH_PROGRESS_TAIL];
+        const char *text = strchr(line, ' ');
+        wh_autofree char *left = wh_printf(" => => # %s", text ? text + 1 : "");
+        add_row(f, "\x1b[2m", left, NULL);
+    }
+}
+
+static void add_vertex(struct frame *f, const struct pg_vertex *v, int64_t now, bool last)
+{
+    wh_autostr right = {0};
+    const char *mark = v->state == WH_VERTEX_CACHED     ? "CACHED "
+                       : v->state == WH_VERTEX_ERROR    ? "ERROR "
+                       : v->state == WH_VERTEX_CANCELED ? "CANCELED "
+                                                        : "";
+    wh_autofree char *left = wh_printf(" => %s%s", v->ended ? mark : "", v->name ? v->name : "");
+    pg_add_seconds(&right, (v->ended ? v->finished : now) - v->started, 1);
+    add_row(f, color_of(v), left, wh_str_text(&right));
+    if (!last || v->state != WH_VERTEX_CACHED)
+        add_status_rows(f, v, now);
+    if (!v->ended && !last)
+        add_log_rows(f, v);
+}
+
+static void build_frame(struct wh_progress *p, struct frame *f, int64_t now, bool last)
+{
     size_t done = 0;
-    for (size_t i = 0; i < p->n; i++)
-        done += p->vertices[i]->ended != 0;
-    if (!last) {
-        wh_autofree char *head = wh_printf("[+] Building (%zu/%zu)", done, p->n);
-        add_row(p, p->color ? "\033[1m" : NULL, head, progress_seconds(now - p->first, seconds));
-        p->drawn = 1;
-    }
-    for (size_t i = p->printed; i < p->n && p->drawn < room; i++) {
-        add_vertex(p, p->vertices[i], now);
-        p->drawn++;
-        if (!p->vertices[i]->ended && p->drawn < room)
-            p->drawn += add_details(p, p->vertices[i], room - p->drawn);
-    }
-    wh_str_add(&p->out, "\033[J");
+    for (size_t i = 0; i < p->nvertices; i++)
+        done += p->vertices[i]->ended;
+    wh_autostr head = {0};
+    wh_str_add(&head, "[+] Building ");
+    pg_add_seconds(&head, now - p->first, 1);
+    wh_str_addf(&head, " (%zu/%zu)%s", done, p->nvertices, last && done == p->nvertices ? " FINISHED" : "");
+    unsigned skip = f->skip;
+    f->skip = 0; /* the head always shows */
+    add_row(f, NULL, wh_str_text(&head), NULL);
+    f->skip = skip;
+    for (size_t i = 0; i < p->nvertices; i++)
+        add_vertex(f, p->vertices[i], now, last);
 }
 
-static void tty_event(struct wh_progress *p, struct vertex *v, const struct wh_progress_event *ev)
+void pg_tty_line(struct wh_progress *p, struct pg_vertex *v, const char *line, size_t len)
 {
-    struct status_row *row = ev->kind == WH_PROGRESS_STATUS ? progress_row(v, ev) : NULL;
-    if (row) {
-        row->current = ev->current;
-        row->total = ev->total;
-        row->done = ev->done;
+    (void)p, (void)v, (void)line, (void)len; /* the tail has it already */
+}
+
+void pg_tty_draw(struct wh_progress *p, bool last)
+{
+    unsigned width, height;
+    terminal_size(p->fd, &width, &height);
+    int64_t now = last ? p->now : wh_now_ns();
+    struct frame f = {.width = width, .color = p->color};
+    build_frame(p, &f, now, last);
+    if (!last && f.lines + 1 > height) {
+        unsigned skip = f.lines + 1 - height;
+        wh_str_free(&f.text);
+        f = (struct frame){.width = width, .color = p->color, .skip = skip};
+        build_frame(p, &f, now, last);
     }
-    if (ev->kind == WH_PROGRESS_VERTEX)
-        redraw(p, false);
+    wh_autostr out = {0};
+    if (!p->hidden && !last)
+        wh_str_add(&out, "\x1b[?25l");
+    if (p->drawn > 0)
+        wh_str_addf(&out, "\x1b[%uA\r", p->drawn);
+    wh_str_addn(&out, wh_str_text(&f.text), f.text.len);
+    if (p->drawn > f.lines)
+        wh_str_add(&out, "\x1b[J");
+    if (last)
+        wh_str_add(&out, "\x1b[?25h");
+    p->hidden = !last;
+    p->drawn = last ? 0 : f.lines;
+    wh_str_free(&f.text);
+    pg_write(p, &out);
 }
-
-static void tty_tick(struct wh_progress *p)
-{
-    if (p->n > p->printed)
-        redraw(p, false);
-}
-
-static void tty_finish(struct wh_progress *p, bool ok)
-{
-    redraw(p, true);
-    p->drawn = 0;
-    style_plain.finish(p, ok);
-}
-
-const struct style style_tty = {.event = tty_event, .tick = tty_tick, .finish = tty_finish};
