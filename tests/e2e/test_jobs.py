@@ -90,7 +90,7 @@ def test_secrets_are_masked_everywhere(online: Wherry, runs: Runs) -> None:
 
 def test_log_is_complete_and_in_order(online: Wherry, runs: Runs) -> None:
     count = 30000
-    job = runs.run(steps(f"name: many\nrun: seq {count}", "name: wide\nrun: head -c 3000000 /dev/zero | tr '\\\\0' x | fold -w 500"), timeout=120)
+    job = runs.run(steps(f"name: many\nrun: seq {count}", "name: wide\nrun: head -c 3000000 /dev/zero | tr '\\0' x | fold -w 500"), timeout=120)
     lines = [line for line in step_log(job, "many").split("\n") if re.fullmatch(r"\d+", line)]
     assert lines == [str(n) for n in range(1, count + 1)]
     wide = [line for line in step_log(job, "wide").split("\n") if line.startswith("xxx")]

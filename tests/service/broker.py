@@ -104,6 +104,7 @@ async def message(call: Call) -> web.Response:
     if status == "Busy" and running is None and service.clock.stamp() - service.last_completion(runner) > 5:
         call.error("poll", "status is Busy, but this runner has no job")
     runner.status, runner.polls = status, runner.polls + 1
+    service.notify()  # for those who wait until a runner polls
     session.poll += 1
     mine, ends = session.poll, service.clock.stamp() + service.options.hold
     while True:
