@@ -343,6 +343,8 @@ static int copy_match(struct job *j, const struct match *m, struct wh_error *err
         if (inroot_resolve(c->root, c->dest, true, false, &dest, err) < 0)
             return -1;
         if (make_dirs(c, dest, err) < 0)
+            return -1;
+        if (!is_folder(c->root, dest))
             return wh_fail(err, WH_E_EXISTS, "cannot copy to non-directory: /%s", dest);
         return copy_tree(j, m, dest, err);
     }
