@@ -25,7 +25,7 @@ static void put_bytes(struct oci_pipe *p, const char *bytes, size_t len)
 
 ssize_t oci_pipe_put(struct oci_pipe *p, const char *bytes, size_t len)
 {
-    ssize_t n = (ssize_t)len;
+    ssize_t n = 0;
     pthread_mutex_lock(&p->lock);
     if (p->refused || len > p->cap) {
         n = WH_HTTP_ABORT;

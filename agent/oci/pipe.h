@@ -19,7 +19,7 @@ struct oci_pipe {
 };
 void oci_pipe_init(struct oci_pipe *p, size_t cap);
 void oci_pipe_clear(struct oci_pipe *p);
-/* On the HTTP thread: len, WH_HTTP_PAUSE or WH_HTTP_ABORT, as a sink returns. All or nothing. */
+/* On the HTTP thread: 0, WH_HTTP_PAUSE or WH_HTTP_ABORT, as a sink returns. All or nothing. */
 ssize_t oci_pipe_put(struct oci_pipe *p, const char *bytes, size_t len);
 /* Around an attempt: which request a reader resumes. */
 void oci_pipe_attach(struct oci_pipe *p, struct wh_http *http);

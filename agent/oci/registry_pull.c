@@ -293,10 +293,10 @@ static ssize_t take_bytes(void *data, const char *bytes, size_t len)
         ssize_t n = oci_pipe_put(&d->pipe, bytes + skip, len - skip);
         if (n < 0)
             return n;
-        d->received += (uint64_t)n;
+        d->received += len - skip;
     }
     d->skip -= skip;
-    return (ssize_t)len;
+    return 0;
 }
 
 static void prepare_download(struct wh_http *http, void *data)
