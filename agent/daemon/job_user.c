@@ -5,15 +5,54 @@
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "wherry/base/fs.h"
 #include "wherry/base/log.h"
 
-int job_user_choose(const char *name, size_t slot, struct job_user *out, struct wh_error *err)
+/* A lock for the whole machine on a user, held until the agent ends: what a job leaves is killed by user, so
+ * no two agents may run jobs as the same one. Returns a descriptor, or -1 while another agent has it. */
+static int lock_user(const char *user)
+{
+    wh_autofree char *path = wh_printf(WH_JOB_USER_LOCKS "/job-user-%s", user);
+    if (wh_mkdir_p(WH_JOB_USER_LOCKS, 0755, NULL) < 0)
+        return -1;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+/* The number that jobs run as: the one that the work folder belongs to already, else the first that is free.
+ */
+static int lock_number(size_t slot, const char *work, struct job_user *out, char **number,
+                       struct wh_error *err)
+{
+    struct stat st;
+    bool known =
+        stat(work, &st) == 0 && st.st_uid >= WH_JOB_USER_BASE && st.st_uid < WH_JOB_USER_BASE + WH_JOB_USERS;
+    for (size_t i = known ? 0 : 1; i <= WH_JOB_USERS; i++) {
+        unsigned uid = i == 0 ? st.st_uid : (unsigned)(WH_JOB_USER_BASE + (slot + i - 1) % WH_JOB_USERS);
+        *number = wh_printf("%u", uid);
+        out->lock = lock_user(*number);
+        if (out->lock >= 0)
+            return 0;
+        free(*number);
+        *number = NULL;
+    }
+    return wh_fail(err, WH_E_BUSY, "no user number from %d to %d is free for jobs: name one by --job-user",
+                   WH_JOB_USER_BASE, WH_JOB_USER_BASE + WH_JOB_USERS - 1);
+}
+
+int job_user_choose(const char *name, size_t slot, const char *work, struct job_user *out,
+                    struct wh_error *err)
 {
     memset(out, 0, sizeof *out);
+    out->lock = -1;
     if (geteuid() != 0) {
         wh_autofree char *self = wh_printf("%u", geteuid());
         const struct passwd *entry = getpwuid(geteuid());
@@ -23,13 +62,17 @@ int job_user_choose(const char *name, size_t slot, struct job_user *out, struct 
                            entry->pw_name);
         return wh_user_find(self, &out->user, err);
     }
-    wh_autofree char *number = wh_printf("%u", (unsigned)(WH_JOB_USER_BASE + slot));
+    wh_autofree char *number = NULL;
     bool account = !name && getpwnam(WH_JOB_USER_ACCOUNT);
+    if (account)
+        out->lock = lock_user(WH_JOB_USER_ACCOUNT);
+    else if (!name && lock_number(slot, work, out, &number, err) < 0)
+        return -1;
     const char *chosen = name ? name : account ? WH_JOB_USER_ACCOUNT : number;
     if (wh_user_find(chosen, &out->user, err))
         return wh_wrap(err, "--job-user %s", chosen);
     out->change = out->user.uid != 0;
-    out->dedicated = !name && out->change;
+    out->dedicated = out->lock >= 0 && out->change;
     if (!out->change)
         wh_log_warning("jobs run as root: whatever a workflow does, it does with all rights");
     return 0;
@@ -38,6 +81,9 @@ int job_user_choose(const char *name, size_t slot, struct job_user *out, struct 
 void job_user_clear(struct job_user *u)
 {
     wh_user_clear(&u->user);
+    if (u->lock >= 0)
+        close(u->lock);
+    u->lock = -1;
 }
 
 static bool may_enter(const struct job_user *u, const struct stat *st)

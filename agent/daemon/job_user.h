@@ -1,8 +1,8 @@
 /* Who runs a job's steps, and the folders that this user needs.
  *
  * An agent that is not root runs jobs as itself. Where it is root: the user of --job-user; else the account
- * wherry-job if there is one; else a number that no account has, 59100 + the runner's slot (below the numbers
- * of Debian's own dynamic users and of sub-id ranges). */
+ * wherry-job if there is one; else a number that no account has, from 59100 on (below the numbers of Debian's
+ * own dynamic users and of sub-id ranges): the first that no other agent of this machine has locked. */
 #ifndef WH_DAEMON_JOB_USER_H
 #define WH_DAEMON_JOB_USER_H
 
@@ -12,13 +12,18 @@
 
 #define WH_JOB_USER_ACCOUNT "wherry-job"
 #define WH_JOB_USER_BASE 59100
+#define WH_JOB_USERS 512
+#define WH_JOB_USER_LOCKS "/run/wherry"
 
 struct job_user {
     struct wh_user user;
+    int lock;       /* held while the agent lives; -1: none */
     bool change;    /* the worker changes its identity to it */
     bool dedicated; /* nobody but jobs of this runner uses it: leftovers of a job can be killed by user */
 };
-int job_user_choose(const char *name, size_t slot, struct job_user *out, struct wh_error *err);
+/* work: the runner's work folder, there or not. */
+int job_user_choose(const char *name, size_t slot, const char *work, struct job_user *out,
+                    struct wh_error *err);
 void job_user_clear(struct job_user *u);
 /* Makes the work folder, gives it to the user, and checks that the user can get to it. */
 int job_user_prepare_work(const struct job_user *u, const char *work, struct wh_error *err);

@@ -47,7 +47,8 @@ static int runner_setup(struct runner *r, const char *name, struct wh_error *err
     r->config = wh_runner_config_load(o->state, name, err);
     if (!r->config || take_lock(r, err) || !(r->key = wh_credentials_load(o->state, name, err)))
         return -1;
-    if (job_user_choose(o->job_user ? o->job_user : r->config->job_user, r->slot, &r->user, err))
+    if (job_user_choose(o->job_user ? o->job_user : r->config->job_user, r->slot, r->config->work, &r->user,
+                        err))
         return -1;
     if (job_user_prepare_work(&r->user, r->config->work, err))
         return -1;
@@ -60,6 +61,7 @@ static int runner_setup(struct runner *r, const char *name, struct wh_error *err
 struct runner *runner_open(struct daemon *d, const char *name, size_t slot, struct wh_error *err)
 {
     struct runner *r = wh_calloc(1, sizeof *r);
+    r->user.lock = -1;
     r->d = d;
     r->slot = slot;
     r->lock_fd = -1;
