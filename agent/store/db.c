@@ -206,8 +206,12 @@ int store_step(struct wh_store *s, sqlite3_stmt *stmt, struct wh_error *err)
     int rc = sqlite3_step(stmt);
     if (rc == SQLITE_ROW)
         return 1;
-    if (rc != SQLITE_DONE)
-        store_db_fail(s, err, sqlite3_sql(stmt));
+    if (rc != SQLITE_DONE) {
+        /* The statement's text is for causes that nobody expects. */
+        bool ours =
+            (rc & 0xff) == SQLITE_ERROR || (rc & 0xff) == SQLITE_CONSTRAINT || (rc & 0xff) == SQLITE_MISUSE;
+        store_db_fail(s, err, ours ? sqlite3_sql(stmt) : sqlite3_stmt_readonly(stmt) ? "reading" : "writing");
+    }
     sqlite3_reset(stmt);
     return rc == SQLITE_DONE ? 0 : -1;
 }

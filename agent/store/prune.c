@@ -5,10 +5,11 @@
 #include "store/internal.h"
 #include "wherry/store/gc.h"
 
-#define BATCH 64                                        /* rows dropped by one durable transaction */
-#define LOW_DISK ((uint64_t)16 << 20)                   /* so little free: give up the reserve first */
-#define STALE_NS ((int64_t)60 * 86400 * 1000 * 1000000) /* rows that only remember: forgotten after 60 days  \
-                                                         */
+#define BATCH 64                      /* rows dropped by one durable transaction */
+#define LOW_DISK ((uint64_t)16 << 20) /* so little free: give up the reserve first */
+#define STALE_NS                                                                                             \
+    ((int64_t)60 * 86400 * 1000 * 1000000) /* rows that only remember: forgotten after 60 days               \
+                                            */
 
 struct owner {
     char *repo;
@@ -241,8 +242,11 @@ int wh_store_prune(struct wh_store *s, const struct wh_prune *how, struct wh_pru
     if (rc == 0)
         rc = forget(s, how->all, err);
     store_lock(s);
+    if (how->all && rc == 0) /* what verify put aside: whoever wanted to look has done so */
+        rc = store_discard_at(s, s->dirfd, "quarantine", err);
     sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     pthread_mutex_unlock(&s->lock);
+    store_trash_run(s);
     store_reserve_make(s);
     return rc;
 }
