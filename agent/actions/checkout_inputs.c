@@ -232,7 +232,7 @@ static const cJSON *payload(const cJSON *event, const char *a, const char *b, co
 
 static bool equals_ci(const cJSON *value, const char *text)
 {
-    return cJSON_IsString(value) && value->valuestring[0] && wh_streq_ci(value->valuestring, text);
+    return value && cJSON_IsString(value) && value->valuestring[0] && wh_streq_ci(value->valuestring, text);
 }
 
 /* refs/pull/N/head or refs/pull/N/merge */

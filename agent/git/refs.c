@@ -162,7 +162,7 @@ static int list_loose(const char *gitdir, const char *prefix, int depth, char **
             rc = -1;
         else if (found == 0)
             rc = list_loose(gitdir, below, depth + 1, names, err);
-        else if (!is_object(line, strlen(line)))
+        else if (!line || !is_object(line, strlen(line)))
             rc = wh_fail(err, WH_E_UNSUPPORTED, "%s is a symbolic ref", name);
         else if (wh_strv_len(*names) >= WH_MAX_GIT_REFS)
             rc = wh_fail(err, WH_E_LIMIT, "%s: too many refs", gitdir);
@@ -180,6 +180,8 @@ static int by_name(const void *a, const void *b)
 
 static size_t sort_unique(char **names)
 {
+    if (!names)
+        return 0;
     size_t n = wh_strv_len(names), kept = 0;
     if (n > 1)
         qsort(names, n, sizeof(*names), by_name);
@@ -189,8 +191,7 @@ static size_t sort_unique(char **names)
         else
             names[kept++] = names[i];
     }
-    if (names)
-        names[kept] = NULL;
+    names[kept] = NULL;
     return kept;
 }
 

@@ -137,6 +137,7 @@ struct store_key store_key_digest(enum wh_store_kind kind, const struct wh_diges
 int store_lease(struct wh_store *s, const struct store_key *key, struct wh_error *err);
 /* The handle's memory of what it leases; also after a rollback took the rows. */
 void store_forget_leases(struct wh_store *s);
+void store_uses_free(struct store_use **list);
 void store_touch(struct wh_store *s, const struct store_key *key);
 int store_touch_write(struct wh_store *s, struct wh_error *err);
 /* Drops the lease rows of sessions that have ended; inside a transaction. */

@@ -99,26 +99,28 @@ int store_touch_write(struct wh_store *s, struct wh_error *err)
         return -1;
     int64_t now = wh_now_ns();
     int rc = 0;
-    struct store_use *use, *next;
-    HASH_ITER(hh, s->touched, use, next)
-    {
-        if (rc >= 0)
-            rc = touch_one(s, &use->key, now, err);
-        HASH_DEL(s->touched, use);
-        free(use);
-    }
+    for (struct store_use *use = s->touched; use && rc >= 0; use = use->hh.next)
+        rc = touch_one(s, &use->key, now, err);
+    store_uses_free(&s->touched);
     s->ntouched = 0;
     return store_end(s, rc < 0 ? -1 : 0, err);
 }
 
+/* HASH_CLEAR drops the table; its members stay linked. */
+void store_uses_free(struct store_use **list)
+{
+    struct store_use *use = *list;
+    HASH_CLEAR(hh, *list);
+    while (use) {
+        struct store_use *next = use->hh.next;
+        free(use);
+        use = next;
+    }
+}
+
 void store_forget_leases(struct wh_store *s)
 {
-    struct store_use *use, *next;
-    HASH_ITER(hh, s->leases, use, next)
-    {
-        HASH_DEL(s->leases, use);
-        free(use);
-    }
+    store_uses_free(&s->leases);
 }
 
 int wh_store_lease_layer(struct wh_store *s, int64_t layer, struct wh_error *err)

@@ -8,9 +8,7 @@
 #define MAX_MEASURE_DEPTH 200 /* one descriptor a level; what lies deeper is not counted */
 
 struct inode {
-    struct {
-        uint64_t dev, ino;
-    } key;
+    uint64_t key[2]; /* device, inode */
     UT_hash_handle hh;
 };
 
@@ -23,13 +21,13 @@ static bool first_name(struct measure *m, const struct stat *st)
 {
     if (st->st_nlink < 2 || S_ISDIR(st->st_mode))
         return true;
-    struct inode probe = {.key = {st->st_dev, st->st_ino}}, *found;
-    HASH_FIND(hh, m->seen, &probe.key, sizeof(probe.key), found);
+    struct inode *found;
+    uint64_t probe[2] = {st->st_dev, st->st_ino};
+    HASH_FIND(hh, m->seen, probe, sizeof(probe), found);
     if (found)
         return false;
     found = wh_calloc(1, sizeof(*found));
-    found->key.dev = st->st_dev;
-    found->key.ino = st->st_ino;
+    memcpy(found->key, probe, sizeof(probe));
     HASH_ADD(hh, m->seen, key, sizeof(found->key), found);
     return true;
 }
@@ -65,11 +63,12 @@ int store_measure(int dirfd, const char *name, uint64_t *bytes, uint64_t *entrie
 {
     struct measure m = {0};
     int rc = walk(&m, dirfd, name, 0, err);
-    struct inode *i, *next;
-    HASH_ITER(hh, m.seen, i, next)
-    {
-        HASH_DEL(m.seen, i);
+    struct inode *i = m.seen;
+    HASH_CLEAR(hh, m.seen);
+    while (i) {
+        struct inode *next = i->hh.next;
         free(i);
+        i = next;
     }
     *bytes = m.bytes;
     if (entries)
@@ -138,7 +137,7 @@ static int measure_mounts(struct wh_store *s, struct wh_error *err)
             folder = store_mount_folder((const char *)sqlite3_column_text(q, 1),
                                         (const char *)sqlite3_column_text(q, 2), sqlite3_column_int64(q, 3));
         }
-        int64_t size;
+        int64_t size = 0;
         if (measure_folder(s, folder, &size, err) < 0)
             return -1;
         wh_autostorelock(s);
@@ -162,7 +161,7 @@ static int measure_folders(struct wh_store *s, struct wh_error *err)
             free(name);
             name = store_col_text(q, 0);
         }
-        int64_t size;
+        int64_t size = 0;
         if (measure_folder(s, name, &size, err) < 0)
             return -1;
         wh_autostorelock(s);

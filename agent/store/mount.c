@@ -146,7 +146,7 @@ static int acquire(struct wh_cache_mount *m, const char *const *scopes, size_t n
     int64_t instance = 0;
     /* Not under the handle's lock: this may wait for long. */
     m->lock = lock_instance(s, scopes[0], id, sharing, cancel, arg, &folder, &instance, err);
-    if (m->lock < 0)
+    if (m->lock < 0 || !folder)
         return -1;
     if (fresh) {
         store_lock(s);
@@ -158,7 +158,7 @@ static int acquire(struct wh_cache_mount *m, const char *const *scopes, size_t n
             free(folder);
             folder = NULL;
             m->lock = lock_instance(s, scopes[0], id, sharing, cancel, arg, &folder, &instance, err);
-            if (m->lock < 0)
+            if (m->lock < 0 || !folder)
                 return -1;
         }
     }

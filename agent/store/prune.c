@@ -40,12 +40,13 @@ static struct owner *owner_of(struct plan *p, const char *repo)
 
 static void plan_free(struct plan *p)
 {
-    struct owner *o, *next;
-    HASH_ITER(hh, p->owners, o, next)
-    {
-        HASH_DEL(p->owners, o);
+    struct owner *o = p->owners;
+    HASH_CLEAR(hh, p->owners);
+    while (o) {
+        struct owner *next = o->hh.next;
         free(o->repo);
         free(o);
+        o = next;
     }
     store_items_free(&p->items);
     free(p->drop);

@@ -125,16 +125,6 @@ struct wh_store *wh_store_open(const struct wh_store_options *options, struct wh
     return s;
 }
 
-static void use_free(struct store_use **list)
-{
-    struct store_use *use, *next;
-    HASH_ITER(hh, *list, use, next)
-    {
-        HASH_DEL(*list, use);
-        free(use);
-    }
-}
-
 void wh_store_close(struct wh_store *s)
 {
     if (!s)
@@ -151,8 +141,8 @@ void wh_store_close(struct wh_store *s)
         store_trash_run(s);
         store_session_end(s);
     }
-    use_free(&s->leases);
-    use_free(&s->touched);
+    store_uses_free(&s->leases);
+    store_uses_free(&s->touched);
     store_db_close(s);
     wh_close_fd(&s->dirfd);
     wh_close_fd(&s->ingestfd);
