@@ -9,7 +9,7 @@
 static void show_header(struct wh_progress *p, struct wh_str *out)
 {
     if (p->header && !p->header_done) {
-        wh_str_addf(out, "%s\n", p->header);
+        wh_str_addf(out, "#0 %s\n", p->header);
         p->printed = true;
     }
     p->header_done = true;
@@ -122,8 +122,10 @@ static void add_status(struct wh_progress *p, struct pg_vertex *v, const struct 
             pg_add_bytes(&line, s->total);
         }
     }
-    wh_str_addc(&line, ' ');
-    pg_add_seconds(&line, s->updated - s->started, 1);
+    if (s->done || s->updated > s->started) {
+        wh_str_addc(&line, ' ');
+        pg_add_seconds(&line, s->updated - s->started, 1);
+    }
     if (s->done)
         wh_str_add(&line, " done");
     add_line(p, v, wh_str_text(&line), line.len);

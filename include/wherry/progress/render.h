@@ -12,8 +12,8 @@ enum wh_progress_style { WH_STYLE_PLAIN, WH_STYLE_TTY, WH_STYLE_JSON, WH_STYLE_Q
 bool wh_progress_style_parse(const char *text, int fd, enum wh_progress_style *out);
 
 struct wh_progress;
-/* fd is borrowed (mostly 2). header (NULL: none) is the builder's line: `#0 building with "NAME" instance
- * using DRIVER driver`. */
+/* fd is borrowed (mostly 2). header (NULL: none) is what plain progress says as #0: `building with "NAME"
+ * instance using DRIVER driver`. */
 struct wh_progress *wh_progress_new(enum wh_progress_style style, int fd, const char *header);
 void wh_progress_feed(struct wh_progress *p, const struct wh_progress_event *ev);
 /* The terminal display: call about ten times a second while the build runs. Nothing for the others. */
