@@ -171,6 +171,11 @@ int store_measure(int dirfd, const char *name, uint64_t *bytes, uint64_t *entrie
 /* Fills in the sizes that the index doesn't know yet. Not under the lock: it takes it in short turns. */
 int store_measure_all(struct wh_store *s, struct wh_error *err);
 
+/* ---- copy.c ---- */
+/* Copies what is below one directory into another, empty one: owners, modes, times, hard links. Not under the
+ * lock. */
+int store_copy_tree(int from, int to, struct wh_error *err);
+
 /* ---- items.c: all that can be collected ---- */
 struct store_item {
     enum wh_store_kind kind;

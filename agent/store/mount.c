@@ -1,6 +1,7 @@
 /* Cache mounts. A directory mounts/<scope>/<id>.<instance>/ and a lock file beside it: shared users hold the
  * lock shared, locked and private ones alone. */
 #include <errno.h>
+#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,8 +14,8 @@
 
 struct wh_cache_mount {
     struct wh_store *s;
-    char *path, *seed;
-    int lock, seedlock;
+    char *path;
+    int lock;
     bool fresh;
 };
 
@@ -117,22 +118,32 @@ static int make_fresh(struct wh_cache_mount *m, const char *folder, enum wh_shar
     return 0;
 }
 
-static int find_seed(struct wh_cache_mount *m, const char *const *scopes, size_t nscopes, const char *id,
-                     struct wh_error *err)
+/* What the first of the later scopes has (a pull request's base): our own start from it. Its shared users may
+ * go on meanwhile, those who want it alone wait for us. Copied beside, then renamed, so that a killed copy is
+ * never taken for the whole. */
+static int seed(struct wh_cache_mount *m, const char *folder, const char *const *scopes, size_t nscopes,
+                const char *id, struct wh_error *err)
 {
     struct wh_store *s = m->s;
     for (size_t i = 1; i < nscopes; i++) {
-        wh_autofree char *folder = store_mount_folder(scopes[i], id, 0);
-        if (faccessat(s->dirfd, folder, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        wh_autofree char *theirs = store_mount_folder(scopes[i], id, 0);
+        wh_autoclose int from = openat(s->dirfd, theirs, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (from < 0)
             continue;
-        int lock = try_lock(s, folder, false, err);
-        if (lock == -1)
-            return -1;
+        wh_autoclose int lock = try_lock(s, theirs, false, err);
         if (lock == -2)
-            continue;
-        m->seedlock = lock;
-        m->seed = wh_path_join(s->dir, folder);
-        return 0;
+            continue; /* somebody has it alone: an empty start is better than a wait */
+        wh_autofree char *scratch = lock < 0 ? NULL : wh_store_scratch(s, "mount", err);
+        if (!scratch || mkdir(scratch, 0755) < 0)
+            return scratch ? wh_fail_errno(err, "%s", scratch) : -1;
+        wh_autoclose int to = open(scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (to < 0 || store_copy_tree(from, to, err) < 0) {
+            wh_store_discard(s, scratch, NULL);
+            return to < 0 ? wh_fail_errno(err, "%s", scratch) : -1;
+        }
+        if (renameat(AT_FDCWD, scratch, s->dirfd, folder) < 0)
+            return wh_fail_errno(err, "%s", folder);
+        return 1;
     }
     return 0;
 }
@@ -162,13 +173,15 @@ static int acquire(struct wh_cache_mount *m, const char *const *scopes, size_t n
                 return -1;
         }
     }
-    wh_autostorelock(s);
     m->fresh = faccessat(s->dirfd, folder, F_OK, AT_SYMLINK_NOFOLLOW) < 0;
+    /* A cache that can't be copied (a full disk) is still a cache: an empty one. */
+    wh_autoerror seeding = {0};
+    if (m->fresh && !fresh && seed(m, folder, scopes, nscopes, id, &seeding) < 0)
+        wh_log_warning("cache mount %s starts empty: %s", id, wh_error_text(&seeding));
+    wh_autostorelock(s);
     if (m->fresh && store_mkdir(s, s->dirfd, folder, 0755, err) < 0)
         return -1;
     m->path = wh_path_join(s->dir, folder);
-    if (m->fresh && !fresh && find_seed(m, scopes, nscopes, id, err) < 0)
-        return -1;
     return mount_row(s, scopes[0], id, instance, err) < 0 ? -1 : 0;
 }
 
@@ -182,7 +195,7 @@ struct wh_cache_mount *wh_cache_mount_acquire(struct wh_store *s, const char *co
     }
     struct wh_cache_mount *m = wh_calloc(1, sizeof(*m));
     m->s = s;
-    m->lock = m->seedlock = -1;
+    m->lock = -1;
     if (acquire(m, scopes, nscopes, id, sharing, fresh, cancel, arg, err) < 0) {
         wh_cache_mount_release(m);
         wh_wrap(err, "cache mount %s", id);
@@ -196,11 +209,6 @@ const char *wh_cache_mount_path(const struct wh_cache_mount *m)
     return m->path;
 }
 
-const char *wh_cache_mount_seed(const struct wh_cache_mount *m)
-{
-    return m->seed;
-}
-
 bool wh_cache_mount_new(const struct wh_cache_mount *m)
 {
     return m->fresh;
@@ -212,10 +220,7 @@ void wh_cache_mount_release(struct wh_cache_mount *m)
         return;
     if (m->lock >= 0)
         close(m->lock);
-    if (m->seedlock >= 0)
-        close(m->seedlock);
     free(m->path);
-    free(m->seed);
     free(m);
 }
 

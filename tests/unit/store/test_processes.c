@@ -280,14 +280,29 @@ static void test_cache_mounts(void **state)
     wh_cache_mount_release(sh);
     wh_cache_mount_release(p);
 
-    /* A pull request's own directory, with the base's content to start from. */
+    /* A pull request's own directory starts with the base's content, and goes its own way. */
+    struct wh_cache_mount *base =
+        wh_cache_mount_acquire(s, scope, 1, "shared", WH_SHARING_SHARED, false, NULL, NULL, &err);
+    wh_autofree char *more =
+        wh_printf("cd %s && mkdir -m 700 d && echo deep > d/f && ln d/f d/g && ln -s f d/l && "
+                  "touch -d @1000 d && mkfifo p",
+                  wh_cache_mount_path(base));
+    assert_int_equal(system(more), 0);
+    wh_cache_mount_release(base);
     struct wh_cache_mount *own =
         wh_cache_mount_acquire(s, pr, 2, "shared", WH_SHARING_SHARED, false, NULL, NULL, &err);
+    assert_non_null(own);
     assert_true(wh_cache_mount_new(own));
-    assert_non_null(wh_cache_mount_seed(own));
-    wh_autofree char *seeded = wh_path_join(wh_cache_mount_seed(own), "kept");
-    assert_int_equal(access(seeded, F_OK), 0);
+    wh_autofree char *same = wh_printf("cd %s && test -f kept && test \"$(cat d/f)\" = deep && test d/f -ef "
+                                       "d/g && test $(readlink d/l) = f && "
+                                       "test $(stat -c %%a.%%Y d) = 700.1000 && test ! -e p && echo pr > d/f",
+                                       wh_cache_mount_path(own));
+    assert_int_equal(system(same), 0);
     wh_cache_mount_release(own);
+    base = wh_cache_mount_acquire(s, scope, 1, "shared", WH_SHARING_SHARED, false, NULL, NULL, &err);
+    wh_autofree char *untouched = wh_printf("test \"$(cat %s/d/f)\" = deep", wh_cache_mount_path(base));
+    assert_int_equal(system(untouched), 0);
+    wh_cache_mount_release(base);
 
     /* no-cache: an empty one; but not while another uses it. */
     struct wh_cache_mount *a =
