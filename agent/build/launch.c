@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -74,26 +75,68 @@ static _Noreturn void child(int self, int channel, int launch, char *const *argv
     _exit(127);
 }
 
+/* What the child needs, made before the clone. */
+struct program {
+    int self;
+    int channel;
+    int launch;
+    char **env;
+    char *argv[3];
+};
+
+/* The kernel refuses user namespaces in a chroot. So a helper leaves it, in a mount namespace of its own, and
+ * makes the builder from there, as a child of ours. Returns its pid; negative with errno. */
+static pid_t clone_out_of_chroot(struct wh_build_process *p, const struct program *program)
+{
+    wh_autoclose int answer = -1;
+    int ends[2];
+    int helper_fd = -1;
+    pid_t pid = -1;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -1;
+    answer = ends[0];
+    pid_t helper = wh_clone3(CLONE_NEWNS, -1, &helper_fd);
+    if (helper == 0) {
+        if (wh_child_leave_chroot() == 0)
+            pid = wh_clone3(NAMESPACES | CLONE_PARENT, p->cgroup.v2_leaf, &helper_fd);
+        if (pid == 0)
+            child(program->self, program->channel, program->launch, program->argv, program->env);
+        _exit(write(ends[1], &pid, sizeof pid) == sizeof pid ? 0 : 1);
+    }
+    (void)close(ends[1]);
+    if (helper < 0)
+        return -1;
+    (void)close(helper_fd);
+    bool known = read(answer, &pid, sizeof pid) == sizeof pid && pid > 0;
+    while (waitpid(helper, NULL, 0) < 0 && errno == EINTR)
+        ;
+    if (known)
+        p->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    errno = EPERM;
+    return known ? pid : -1;
+}
+
 static int start(struct wh_build_process *p, int channel, int launch, struct wh_error *err)
 {
     wh_autoclose int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     if (self < 0)
         return wh_fail_errno(err, "open this program");
-    wh_autostrv char **env = builder_env();
     char name[] = "wherry";
     char command[] = "builder";
-    char *argv[] = {name, command, NULL};
-    int in_cgroup = p->cgroup.v2_leaf;
-    pid_t pid = wh_clone3(NAMESPACES, in_cgroup, &p->pidfd);
+    wh_autostrv char **env = builder_env();
+    const struct program program = {self, channel, launch, env, {name, command, NULL}};
+    pid_t pid = wh_clone3(NAMESPACES, p->cgroup.v2_leaf, &p->pidfd);
     if (pid == 0)
-        child(self, channel, launch, argv, env);
+        child(self, channel, launch, program.argv, env);
+    if (pid < 0 && errno == EPERM && geteuid() == 0)
+        pid = clone_out_of_chroot(p, &program);
     if (pid < 0)
         return wh_fail_errno(err, "start the builder in namespaces of its own (user, mount, pid, ipc, uts)%s",
                              errno == ENOSPC || errno == EPERM ? "; is user.max_user_namespaces or "
                                                                  "kernel.unprivileged_userns_clone 0?"
                                                                : "");
     p->pid = pid;
-    return 0;
+    return p->pidfd < 0 ? wh_fail_errno(err, "watch the builder") : 0;
 }
 
 /* ---- the launcher's half of the hand-shake ---- */

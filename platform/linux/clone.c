@@ -17,7 +17,7 @@ pid_t wh_clone3(uint64_t flags, int cgroup, int *pidfd)
     struct clone_args args = {
         .flags = flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
         .pidfd = (uint64_t)(uintptr_t)pidfd,
-        .exit_signal = SIGCHLD,
+        .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD, /* then it is the caller's own */
     };
     if (cgroup >= 0) {
         args.flags |= CLONE_INTO_CGROUP;

@@ -246,6 +246,34 @@ static void test_share(void **state)
     assert_int_equal(l.outside.exit_code, 42);
 }
 
+/* In a chroot the kernel makes no user namespaces: the builder is made from outside of it, and lives in it.
+ */
+static int who_in_chroot(void)
+{
+    wh_autofree char *root = wh_path_join(scratch, "root");
+    if (mkdir(root, 0755) < 0 || unshare(CLONE_NEWNS) < 0 ||
+        mount("/", root, NULL, MS_BIND | MS_REC, NULL) < 0 || chroot(root) < 0 || chdir("/") < 0)
+        return 1;
+    struct launched l;
+    launch(&l, "who", 0);
+    wait_end(&l);
+    return l.outside.exit_code;
+}
+
+static void test_chroot(void **state)
+{
+    (void)state;
+    int status;
+    if (geteuid() != 0)
+        skip();
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(who_in_chroot());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 42);
+}
+
 /* A folder that a user owns is not for root's builds: its owner could swap what root's build reads. */
 static void test_foreign_state(void **state)
 {
@@ -300,10 +328,10 @@ int main(int argc, char **argv)
     }
     scratch = scratch_folder();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_who),           cmocka_unit_test(test_bomb),
-        cmocka_unit_test(test_kill),          cmocka_unit_test(test_share),
-        cmocka_unit_test(test_foreign_state), cmocka_unit_test(test_groups_gone),
-        cmocka_unit_test(test_no_mount_left),
+        cmocka_unit_test(test_who),         cmocka_unit_test(test_bomb),
+        cmocka_unit_test(test_kill),        cmocka_unit_test(test_share),
+        cmocka_unit_test(test_chroot),      cmocka_unit_test(test_foreign_state),
+        cmocka_unit_test(test_groups_gone), cmocka_unit_test(test_no_mount_left),
     };
     int failed = cmocka_run_group_tests_name("launch", tests, NULL, NULL);
     (void)wh_userns_enter(NULL);
