@@ -1,6 +1,9 @@
-/* Removing trees: never through a link, never onto another file system. */
+/* Removing trees: never through a link, never across a mount point. That a folder is on the same device says
+ * nothing: a bind mount of the machine's own root is, too. */
 #include <dirent.h>
 #include <errno.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "wherry/base/fs.h"
@@ -8,22 +11,38 @@
 /* Deeper trees than this don't come from honest tools; each level holds one descriptor open. */
 #define WH_MAX_TREE_DEPTH 512
 
-static int remove_contents_fd(int fd, dev_t device, unsigned depth, const char *what, struct wh_error *err);
+static int remove_contents_fd(int fd, unsigned depth, const char *what, struct wh_error *err);
 
-static int remove_folder(int parent, const char *name, dev_t device, unsigned depth, struct wh_error *err)
+/* A folder right below parent, if it is no mount point (EXDEV) and no link (ELOOP). */
+static int open_below(int parent, const char *name, uint64_t flags)
 {
+    struct open_how how = {
+        .flags = flags | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS,
+    };
+    return (int)syscall(SYS_openat2, parent, name, &how, sizeof how);
+}
+
+/* Opens it up first where its mode doesn't let us in. */
+static int open_to_empty(int parent, const char *name)
+{
+    wh_autoclose int place = open_below(parent, name, O_PATH);
     struct stat st;
-    if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT ? 0 : wh_fail_errno(err, "look at %s", name);
-    if (st.st_dev != device)
-        return wh_fail(err, WH_E_BUSY, "%s is a mount point of another file system", name);
-    /* A failure shows in the open below. */
-    int opened = (st.st_mode & 0700) == 0700 ? 0 : fchmodat(parent, name, (st.st_mode & 07777) | 0700, 0);
-    (void)opened;
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (place < 0 || fstat(place, &st) < 0)
+        return -1;
+    if ((st.st_mode & 0700) != 0700)
+        (void)!fchmodat(parent, name, (st.st_mode & 07777) | 0700, 0); /* a failure shows in the open below */
+    return open_below(parent, name, O_RDONLY);
+}
+
+static int remove_folder(int parent, const char *name, unsigned depth, struct wh_error *err)
+{
+    int fd = open_to_empty(parent, name);
+    if (fd < 0 && errno == EXDEV)
+        return wh_fail(err, WH_E_BUSY, "%s is a mount point", name);
     if (fd < 0)
         return errno == ENOENT ? 0 : wh_fail_errno(err, "open folder %s", name);
-    if (remove_contents_fd(fd, device, depth + 1, name, err) < 0)
+    if (remove_contents_fd(fd, depth + 1, name, err) < 0)
         return -1;
     if (unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
         return wh_fail_errno(err, "remove folder %s", name);
@@ -31,7 +50,7 @@ static int remove_folder(int parent, const char *name, dev_t device, unsigned de
 }
 
 /* Owns fd. */
-static int remove_contents_fd(int fd, dev_t device, unsigned depth, const char *what, struct wh_error *err)
+static int remove_contents_fd(int fd, unsigned depth, const char *what, struct wh_error *err)
 {
     if (depth > WH_MAX_TREE_DEPTH) {
         close(fd);
@@ -50,7 +69,7 @@ static int remove_contents_fd(int fd, dev_t device, unsigned depth, const char *
         if (entry->d_type != DT_DIR && unlinkat(dirfd(dir), entry->d_name, 0) == 0)
             continue;
         if (entry->d_type == DT_DIR || errno == EISDIR)
-            status = remove_folder(dirfd(dir), entry->d_name, device, depth, err);
+            status = remove_folder(dirfd(dir), entry->d_name, depth, err);
         else if (errno != ENOENT)
             status = wh_fail_errno(err, "remove %s/%s", what, entry->d_name);
     }
@@ -63,13 +82,7 @@ int wh_remove_contents(int dirfd, const char *path, struct wh_error *err)
     int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? 0 : wh_fail_errno(err, "open folder %s", path);
-    struct stat st;
-    if (fstat(fd, &st) < 0) {
-        wh_fail_errno(err, "look at %s", path);
-        close(fd);
-        return -1;
-    }
-    return remove_contents_fd(fd, st.st_dev, 0, path, err);
+    return remove_contents_fd(fd, 0, path, err);
 }
 
 int wh_remove_tree(int dirfd, const char *path, struct wh_error *err)
@@ -78,8 +91,18 @@ int wh_remove_tree(int dirfd, const char *path, struct wh_error *err)
         return 0;
     if (errno != EISDIR)
         return wh_fail_errno(err, "remove %s", path);
-    struct stat st;
-    if (fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT ? 0 : wh_fail_errno(err, "look at %s", path);
-    return remove_folder(dirfd, path, st.st_dev, 0, err);
+    /* The path down to the folder may cross mounts; from its parent on none may. */
+    wh_autofree char *copy = wh_strdup(path);
+    char *end = copy + strlen(copy);
+    while (end > copy + 1 && end[-1] == '/')
+        *--end = '\0';
+    char *slash = strrchr(copy, '/');
+    const char *name = slash ? slash + 1 : copy;
+    const char *above = !slash ? "." : slash == copy ? "/" : copy;
+    if (slash && slash != copy)
+        *slash = '\0';
+    wh_autoclose int parent = openat(dirfd, above, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (parent < 0)
+        return errno == ENOENT ? 0 : wh_fail_errno(err, "open folder %s", above);
+    return remove_folder(parent, name, 0, err);
 }

@@ -252,6 +252,7 @@ static int who_in_chroot(void)
 {
     wh_autofree char *root = wh_path_join(scratch, "root");
     if (mkdir(root, 0755) < 0 || unshare(CLONE_NEWNS) < 0 ||
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
         mount("/", root, NULL, MS_BIND | MS_REC, NULL) < 0 || chroot(root) < 0 || chdir("/") < 0)
         return 1;
     struct launched l;

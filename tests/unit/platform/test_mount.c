@@ -129,6 +129,29 @@ static void test_bind(void **state)
     assert_int_equal(wh_umount(target, 0, &err), -1);
 }
 
+/* A folder of the same file system that is mounted into a tree outlives the tree's removal. */
+static void test_remove_stops_at_mounts(void **state)
+{
+    (void)state;
+    wh_autoerror err = {0};
+    assert_int_equal(mkdirat(top, "precious", 0755), 0);
+    put("precious/file", "kept");
+    assert_int_equal(mkdirat(top, "tree", 0755), 0);
+    assert_int_equal(mkdirat(top, "tree/below", 0755), 0);
+    wh_autoclose int source = openat(top, "precious", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    wh_autofree char *point = wh_path_join(folder, "tree/below");
+    wh_autofree char *tree = wh_path_join(folder, "tree");
+    assert_int_equal(wh_bind_mount(source, point, false, &err), 0);
+    assert_int_equal(wh_remove_tree(AT_FDCWD, tree, &err), -1);
+    assert_int_equal(err.code, WH_E_BUSY);
+    assert_int_equal(wh_remove_tree(AT_FDCWD, point, &err), -1);
+    assert_int_equal(wh_remove_contents(AT_FDCWD, tree, &err), -1);
+    assert_int_equal(faccessat(source, "file", F_OK, 0), 0);
+    assert_int_equal(wh_umount(point, 0, &err), 0);
+    assert_int_equal(wh_remove_tree(AT_FDCWD, tree, &err), 0);
+    assert_int_equal(faccessat(source, "file", F_OK, 0), 0);
+}
+
 int main(void)
 {
     if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
@@ -141,7 +164,8 @@ int main(void)
     if (top < 0 || mkdir(target, 0755) < 0)
         return 1;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_order), cmocka_unit_test(test_limit),
-                                       cmocka_unit_test(test_upper), cmocka_unit_test(test_bind)};
+                                       cmocka_unit_test(test_upper), cmocka_unit_test(test_bind),
+                                       cmocka_unit_test(test_remove_stops_at_mounts)};
     int failed = cmocka_run_group_tests_name("mount", tests, NULL, NULL);
     (void)close(top);
     (void)wh_remove_tree(AT_FDCWD, folder, NULL);
