@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tests.service.client import Client
+from tests.service.process import ServiceProcess
+
 from .support.agent import Wherry
 
 
@@ -40,3 +43,18 @@ def test_doctor(wherry: Wherry, place: Path) -> None:
     # The same for people, and without a runtime on the PATH.
     plain = wherry.run("doctor", "--offline", "--state", str(state), env={"PATH": "/nowhere"})
     assert plain.returncode == 1 and "apt install crun" in plain.stdout and "checks failed" in plain.stdout
+
+
+def test_doctor_asks_the_service(wherry: Wherry, client: Client) -> None:
+    wherry.register(client)
+    told = json.loads(wherry.run("doctor", "--json").stdout)
+    checks = {line["check"]: line for line in told["checks"]}
+    assert checks["service"]["level"] == "ok" and "box1" in checks["service"]["found"]
+    assert checks["clock"]["level"] == "ok", checks["clock"]
+
+
+def test_doctor_with_the_service_gone(wherry: Wherry, service: ServiceProcess) -> None:
+    wherry.register(service.client)
+    service.stop()
+    done = wherry.run("doctor")
+    assert done.returncode == 1 and "fail  service" in done.stdout and "firewall" in done.stdout

@@ -526,6 +526,29 @@ static void test_guard(void **state)
     must_succeed(&own);
 }
 
+/* Every argument list that git gets, with and without our own reading of its files. */
+static void test_token_is_in_no_argument_list(void **state)
+{
+    (void)state;
+    shell("mkdir -p %s/bin && printf '#!/bin/sh\\necho \"$@\" >> %s/argv\\nexec /usr/bin/git \"$@\"\\n' > "
+          "%s/bin/git && chmod 755 "
+          "%s/bin/git",
+          root, root, root, root);
+    static const char *const versions[] = {"v4", "v7"};
+    for (size_t i = 0; i < 2 * WH_COUNT(versions); i++) {
+        fresh();
+        const char *path = keep(wh_printf("PATH=%s/bin:%s", root, getenv("PATH")));
+        autoresult r = STAGE(versions[i / 2], false, path, i % 2 ? "GIT_CEILING_DIRECTORIES=/x" : "X=1");
+        must_succeed(&r);
+        autoresult post = STAGE_POST(versions[i / 2]);
+        must_succeed(&post);
+        const char *argv = shell("cat %s/argv", root);
+        assert_non_null(strstr(argv, "fetch"));
+        assert_null(strstr(argv, TOKEN));
+        assert_null(strstr(argv, BASIC));
+    }
+}
+
 /* The same stage with and without our own reading of git's files leaves the same repository, and the same
  * log. */
 static void test_same_as_git(void **state)
@@ -580,6 +603,7 @@ int main(void)
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_retry),
         cmocka_unit_test(test_guard),
+        cmocka_unit_test(test_token_is_in_no_argument_list),
         cmocka_unit_test(test_same_as_git),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
