@@ -17,6 +17,7 @@
 #define STORE_BUSY_MS 30000               /* how long a writer waits for another process's transaction */
 #define STORE_FLUSH_DELAY_MS 5000         /* a committed tree is made durable this soon */
 #define STORE_TOUCH_BATCH 512             /* last uses collected before they are written */
+#define STORE_SHORT_LOG (512 * 1024)      /* bytes of the index's log that stay in it at close */
 #define STORE_RESERVE_BYTES (1024 * 1024) /* <state>/reserve: room for prune on a full disk */
 
 /* What is leased, or used: a blob's digest, or the number of a layer or mount in the first 8 bytes, or the
