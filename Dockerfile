@@ -21,11 +21,13 @@ EOF
 RUN <<EOF
 set -e
 ldd /out/usr/bin/wherry | sed -n 's/.*=> \(\/[^ ]*\).*/\1/p; s/^[[:space:]]*\(\/[^ ]*ld-linux[^ ]*\).*/\1/p' | sort -u |
-  while read -r library; do install -D "$library" "/out$library"; done
-install -D -m 644 /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ca-certificates.crt
+  while read -r library; do install -D "$library" "/libraries$library"; done
+install -D -m 644 /etc/ssl/certs/ca-certificates.crt /libraries/etc/ssl/certs/ca-certificates.crt
 EOF
 
 FROM scratch
+# The libraries first: they are the same, byte for byte, after most changes of the program.
+COPY --from=build /libraries /
 COPY --from=build /out /
 LABEL org.opencontainers.image.title=wherry \
       org.opencontainers.image.licenses=Apache-2.0

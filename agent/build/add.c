@@ -10,16 +10,19 @@
 #include "wherry/container/user.h"
 
 /* What the files of a step are, from an opened origin. */
-static int collect(struct build *b, const struct wh_df_step *step, const struct from *from,
-                   struct wh_ignore *exclude, struct source *out, struct wh_error *err)
+static int collect(const struct wh_df_step *step, const struct from *from, struct wh_ignore *exclude,
+                   struct source *out, struct wh_error *err)
 {
-    *out = (struct source){
-        .root = from->root, .no_xdev = from->no_xdev, .ignore = from->ignore, .exclude = exclude};
+    *out = (struct source){.root = from->root,
+                           .no_xdev = from->no_xdev,
+                           .whole = !from->context,
+                           .ignore = from->ignore,
+                           .exclude = exclude};
     for (size_t i = 0; i < step->nsources; i++)
         if (source_collect(out, step->sources[i].path, err) < 0)
             return wh_wrap(err, "failed to compute cache key: failed to calculate checksum of ref %s",
                            from->context ? "context" : "stage");
-    return from->context ? source_hash(b, out, err) : 0;
+    return 0;
 }
 
 static int exclude_of(const struct wh_df_step *step, struct wh_ignore **out, struct wh_error *err)
@@ -54,9 +57,9 @@ static void add_fields(const struct wh_df_step *step, struct key *k)
 static int source_fields(struct build *b, const char *platform, const struct wh_df_step *step,
                          bool definition, struct key *k, struct wh_error *err)
 {
-    if (from_key(b, &step->from, platform, definition, k, err) < 0)
-        return -1;
-    if (!from_is_context(b, &step->from)) {
+    if (definition && !from_is_context(b, &step->from)) {
+        if (from_key(b, &step->from, platform, definition, k, err) < 0)
+            return -1;
         for (size_t i = 0; i < step->nsources; i++)
             key_text(k, step->sources[i].path);
         return 0;
@@ -68,11 +71,15 @@ static int source_fields(struct build *b, const char *platform, const struct wh_
         return -1;
     int status = from_open(b, &step->from, platform, &from, err);
     if (status == 0)
-        status = collect(b, step, &from, exclude, &source, err);
+        status = collect(step, &from, exclude, &source, err);
+    if (status == 0)
+        status = source_hash(b, &source, err);
     if (status == 0)
         source_key(&source, k);
     source_clear(&source);
     wh_ignore_free(exclude);
+    if (from_close(&from, status == 0 ? err : NULL) < 0)
+        status = -1;
     return status;
 }
 
@@ -134,7 +141,9 @@ static int copy_files(struct build *b, struct stage *s, const struct wh_df_step 
         return -1;
     int status = from_open(b, &step->from, b->plan->stages[s->index].platform, &from, err);
     if (status == 0) {
-        status = collect(b, step, &from, exclude, &source, err);
+        status = collect(step, &from, exclude, &source, err);
+        if (status == 0 && from.context)
+            status = source_hash(b, &source, err);
         c->own_owner = c->xattrs = !from.context;
         c->rehash = from.context;
         if (status == 0)

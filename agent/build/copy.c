@@ -12,7 +12,6 @@
 #include "wherry/base/fs.h"
 
 #define COPY_BUFFER ((size_t)256 << 10)
-#define WH_MAX_XATTR_LIST 65536
 
 struct linked { /* a file with several names, copied once */
     dev_t dev;
@@ -51,16 +50,21 @@ static int set_attributes(int fd, uid_t uid, gid_t gid, unsigned mode, const str
     return 0;
 }
 
+bool copy_keeps_xattr(const char *name)
+{
+    return strcmp(name, "security.capability") == 0 ||
+           (wh_starts_with(name, "user.") && !wh_starts_with(name, "user.overlay."));
+}
+
 static int copy_xattrs(int from, int to, struct wh_error *err)
 {
-    wh_autofree char *names = wh_malloc(WH_MAX_XATTR_LIST), *value = wh_malloc(WH_MAX_XATTR_LIST);
-    ssize_t len = flistxattr(from, names, WH_MAX_XATTR_LIST);
+    wh_autofree char *names = wh_malloc(WH_MAX_XATTRS), *value = wh_malloc(WH_MAX_XATTRS);
+    ssize_t len = flistxattr(from, names, WH_MAX_XATTRS);
     for (ssize_t at = 0; at < len; at += (ssize_t)strlen(names + at) + 1) {
         const char *name = names + at;
-        bool ours = wh_starts_with(name, "user.overlay.") || wh_starts_with(name, "trusted.");
-        if (ours || (!wh_starts_with(name, "user.") && strcmp(name, "security.capability") != 0))
+        if (!copy_keeps_xattr(name))
             continue;
-        ssize_t size = fgetxattr(from, name, value, WH_MAX_XATTR_LIST);
+        ssize_t size = fgetxattr(from, name, value, WH_MAX_XATTRS);
         if (size >= 0 && fsetxattr(to, name, value, (size_t)size, 0) < 0 && errno != EOPNOTSUPP)
             return wh_fail_errno(err, "set attribute %s", name);
     }

@@ -2,6 +2,7 @@
  * "What our own key takes", design.md "why it can be fast" 6). The rest is hashed on all cores. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "solve.h"
@@ -24,6 +25,24 @@ struct job {
     struct wh_error error; /* the first; guarded */
     bool failed;
 };
+
+/* Attributes go into the layer with the file: they are folded into its digest. */
+static void fold_xattrs(int fd, struct wh_digest *digest)
+{
+    wh_autofree char *names = wh_malloc(WH_MAX_XATTRS), *value = wh_malloc(WH_MAX_XATTRS);
+    ssize_t len = flistxattr(fd, names, WH_MAX_XATTRS);
+    for (ssize_t at = 0; at < len; at += (ssize_t)strlen(names + at) + 1) {
+        if (!copy_keeps_xattr(names + at))
+            continue;
+        ssize_t size = fgetxattr(fd, names + at, value, WH_MAX_XATTRS);
+        struct key k;
+        key_begin(&k, "attribute");
+        key_digest(&k, digest);
+        key_text(&k, names + at);
+        key_bytes(&k, value, size > 0 ? (size_t)size : 0);
+        key_end(&k, digest);
+    }
+}
 
 static int hash_file(const struct job *j, size_t i, unsigned char *buf, struct wh_sha256 *hash,
                      struct wh_error *err)
@@ -48,6 +67,8 @@ static int hash_file(const struct job *j, size_t i, unsigned char *buf, struct w
         wh_sha256_update(hash, buf, (size_t)n);
     }
     wh_sha256_final(hash, &j->files[i]->digest);
+    if (j->s->whole)
+        fold_xattrs(fd, &j->files[i]->digest);
     j->files[i]->st = st;
     j->files[i]->hashed = true;
     wh_file_stamp(&st, &j->stamps[i].stamp);
@@ -147,10 +168,10 @@ int source_hash(struct build *b, struct source *s, struct wh_error *err)
     j.stamps = wh_calloc(s->nentries, sizeof(*j.stamps));
     list_files(s, &j);
     int64_t since = wh_now_ns();
-    int status = j.n > 0 ? recall(b, &j, err) : 0;
+    int status = j.n > 0 && !s->whole ? recall(b, &j, err) : 0;
     if (status == 0 && j.n > 0) {
         status = hash_all(&j, err);
-        if (status == 0)
+        if (status == 0 && !s->whole)
             status = wh_files_add(b->store, scope_of(b), j.stamps, j.n, since, err) < 0 ? -1 : 0;
     }
     for (size_t i = 0; i < j.n; i++)

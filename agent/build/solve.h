@@ -96,6 +96,7 @@ struct match {
 struct source {
     int root; /* borrowed */
     bool no_xdev;
+    bool whole; /* from a stage or image: owners and attributes count, stamps mean nothing */
     const struct wh_ignore *ignore;  /* of the context; NULL: none */
     const struct wh_ignore *exclude; /* --exclude, relative to each match; NULL: none */
     struct match *matches;
@@ -127,6 +128,9 @@ struct copy {
     bool changed; /* out: a digest differs from the one that the key was made of */
     const bool *cancel;
 };
+/* Which attributes a COPY between stages keeps. */
+#define WH_MAX_XATTRS 65536 /* bytes of an attribute, and of their names */
+bool copy_keeps_xattr(const char *name);
 int copy_source(struct copy *c, struct source *s, struct wh_error *err);
 /* A heredoc as a file. */
 int copy_content(struct copy *c, const char *name, const char *content, size_t len, struct wh_error *err);

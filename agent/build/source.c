@@ -329,6 +329,11 @@ void source_key(const struct source *s, struct key *k)
             key_text(k, e->path);
             key_number(k, e->st.st_mode);
             key_text(k, e->link);
+            if (s->whole) {
+                key_number(k, e->st.st_uid);
+                key_number(k, e->st.st_gid);
+                key_number(k, S_ISCHR(e->st.st_mode) || S_ISBLK(e->st.st_mode) ? e->st.st_rdev : 0);
+            }
             if (S_ISREG(e->st.st_mode))
                 key_digest(k, &e->digest);
         }
