@@ -33,7 +33,9 @@ struct pipeline {
     wh_layer_sink_fn sink;
     void *sink_data;
     struct wh_layer_result *result;
-    struct wh_sha256 *tar_hash, *blob_hash; /* blob_hash NULL: the blob is the tar */
+    struct wh_sha256 *tar_hash;
+    struct wh_sha256 *blob_hash; /* NULL: the blob is the tar, hashed already */
+    bool packs;                  /* there is a compressor */
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -169,8 +171,8 @@ static void stage_compress(struct pipeline *p, struct slot *slot, struct oci_com
 static int write_slot(struct pipeline *p, struct slot *slot, struct wh_error *err)
 {
     const struct wh_segment_cache *cache = p->options->segments;
-    const char *bytes = p->blob_hash ? slot->out : slot->seg.raw.data;
-    size_t len = p->blob_hash ? slot->out_len : slot->seg.raw.len;
+    const char *bytes = p->packs ? slot->out : slot->seg.raw.data;
+    size_t len = p->packs ? slot->out_len : slot->seg.raw.len;
     if (p->blob_hash)
         wh_sha256_update(p->blob_hash, bytes, len);
     if (p->sink && p->sink(p->sink_data, bytes, len, err) < 0)
@@ -204,12 +206,12 @@ static void stage_write(struct pipeline *p)
 static bool ready_to_write(struct pipeline *p)
 {
     return !p->writing && p->written < p->read &&
-           slot_of(p, p->written)->state == (p->blob_hash ? SLOT_COMPRESSED : SLOT_READ);
+           slot_of(p, p->written)->state == (p->packs ? SLOT_COMPRESSED : SLOT_READ);
 }
 
 static struct slot *ready_to_compress(struct pipeline *p)
 {
-    for (uint64_t seq = p->written; p->blob_hash && seq < p->read; seq++)
+    for (uint64_t seq = p->written; p->packs && seq < p->read; seq++)
         if (slot_of(p, seq)->state == SLOT_READ)
             return slot_of(p, seq);
     return NULL;
@@ -241,7 +243,7 @@ static bool finished(const struct pipeline *p)
 static void *work(void *data)
 {
     struct pipeline *p = data;
-    struct oci_compressor *compressor = p->blob_hash ? oci_compressor_new(&p->method) : NULL;
+    struct oci_compressor *compressor = p->packs ? oci_compressor_new(&p->method) : NULL;
     pthread_mutex_lock(&p->lock);
     while (!finished(p))
         if (!step(p, compressor))
@@ -277,7 +279,8 @@ static void pipeline_free(struct pipeline *p)
     }
     oci_stream_free(p->stream);
     wh_sha256_free(p->tar_hash);
-    wh_sha256_free(p->blob_hash);
+    if (!p->options->blob_hash)
+        wh_sha256_free(p->blob_hash);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->changed);
     free(p);
@@ -301,7 +304,8 @@ static int write_tree(int dirfd, bool overlay, const struct wh_layer_options *op
     p->sink_data = data;
     p->result = &result;
     p->tar_hash = wh_sha256_new();
-    p->blob_hash = method.engine == OCI_ENGINE_COPY ? NULL : wh_sha256_new();
+    p->packs = method.engine != OCI_ENGINE_COPY;
+    p->blob_hash = options->blob_hash ? options->blob_hash : p->packs ? wh_sha256_new() : NULL;
     p->slots = thread_count(options) + RING_EXTRA;
     p->end = UINT64_MAX;
     pthread_mutex_init(&p->lock, NULL);
@@ -310,10 +314,10 @@ static int write_tree(int dirfd, bool overlay, const struct wh_layer_options *op
     int failed = p->failed ? wh_error_move(err, &p->error) : 0;
     if (!failed) {
         wh_sha256_final(p->tar_hash, &result.diff_id);
-        if (p->blob_hash)
-            wh_sha256_final(p->blob_hash, &result.digest);
-        else
+        if (!p->packs)
             result.digest = result.diff_id;
+        else if (!options->blob_hash)
+            wh_sha256_final(p->blob_hash, &result.digest);
         result.files = oci_stream_members(stream);
         *out = result;
     }

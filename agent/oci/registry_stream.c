@@ -1,6 +1,7 @@
 /* An upload that begins while its blob is still being compressed: one PATCH whose body follows the growing
  * file. */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -102,6 +103,8 @@ static void stream_free(struct wh_blob_stream *s)
     oci_upload_clear(&s->upload);
     wh_ref_clear(&s->ref);
     wh_error_clear(&s->error);
+    if (s->fd >= 0)
+        close(s->fd);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -112,13 +115,13 @@ struct wh_blob_stream *wh_registry_stream_begin(struct wh_registry *r, const str
     struct wh_blob_stream *s = wh_calloc(1, sizeof(*s));
     wh_ref_copy(&s->ref, repository);
     oci_upload_init(&s->upload, r, &s->ref, "upload of a layer");
-    s->fd = fd;
+    s->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     pthread_mutex_init(&s->lock, NULL);
-    int code = pthread_create(&s->thread, NULL, run, s);
+    int code = s->fd < 0 ? errno : pthread_create(&s->thread, NULL, run, s);
     if (code == 0)
         return s;
     stream_free(s);
-    wh_fail(err, WH_E_FAILED, "no thread can be started: %s", strerror(code));
+    wh_fail(err, WH_E_FAILED, "the upload can't be begun: %s", strerror(code));
     return NULL;
 }
 

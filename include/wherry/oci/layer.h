@@ -38,7 +38,10 @@ struct wh_layer_options {
     unsigned threads; /* 0: all cores. The bytes don't depend on it */
     int64_t epoch;    /* seconds; later mtimes are cut to it; WH_LAYER_NO_EPOCH: none */
     const struct wh_segment_cache *segments; /* or NULL */
-    const bool *cancel;                      /* or NULL; polled (atomically) between segments */
+    /* Or NULL: is fed with the blob's bytes and left open, so that a store need not hash them once more;
+     * result.digest is then not set. */
+    struct wh_sha256 *blob_hash;
+    const bool *cancel; /* or NULL; polled (atomically) between segments */
     /* Called, in order and from one thread at a time, after each piece of the blob went to the sink; total is
      * the bytes so far. A reader of the same file can begin an upload with it. Or NULL. */
     void (*progress)(void *data, uint64_t total);

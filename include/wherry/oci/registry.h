@@ -105,8 +105,8 @@ int wh_registry_blob_put(struct wh_registry *r, const struct wh_ref *repository,
                          const struct wh_descriptor *blob, const struct wh_blob_source *source,
                          const char *mount_from, enum wh_push_how *how, struct wh_error *err);
 
-/* An upload that begins before the blob is whole: chunks are sent as the file grows. If the registry refuses
- * that way, wh_registry_stream_finish() falls back to a plain upload. */
+/* An upload that begins before the blob is whole: bytes are sent as the file grows (fd is duplicated). If the
+ * registry refuses that way, wh_registry_stream_finish() falls back to a plain upload. */
 struct wh_blob_stream;
 struct wh_blob_stream *wh_registry_stream_begin(struct wh_registry *r, const struct wh_ref *repository,
                                                 int fd, struct wh_error *err);
