@@ -67,11 +67,11 @@ def test_unknown_reference_type(online: Wherry, runs: Runs, client: Client) -> N
 
 
 @pytest.mark.parametrize("text,said", [
-    ("run: echo ${{ github. }}", "Unexpected end of expression"),
+    ("run: echo ${{ github. }}", "Unexpected symbol: ')'"),
     ("run: echo ${{ nosuch.x }}", "Unrecognized named-value: 'nosuch'"),
     ("run: echo ${{ nosuch() }}", "Unrecognized function: 'nosuch'"),
     ("run: echo ${{ 1 = 2 }}", "Unexpected symbol: '='"),
-    ("if: ${{ github.ref == }}\nrun: echo x", "Unexpected end of expression"),
+    ("if: ${{ github.ref == }}\nrun: echo x", "Unexpected symbol: ')'"),
     ("if: contains('a')\nrun: echo x", "Too few parameters supplied"),
 ])
 def test_expression_errors_show_where(online: Wherry, runs: Runs, text: str, said: str) -> None:
