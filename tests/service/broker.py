@@ -106,6 +106,7 @@ async def message(call: Call) -> web.Response:
     runner.status, runner.polls = status, runner.polls + 1
     service.notify()  # for those who wait until a runner polls
     session.poll += 1
+    service.notify()
     mine, ends = session.poll, service.clock.stamp() + service.options.hold
     while True:
         if session.poll != mine or runner.session is not session or _gone(call.request):
