@@ -73,17 +73,13 @@ static int place(struct wh_dockerfile *df, struct df_node *node, struct wh_error
     return 0;
 }
 
-/* The text that an error is about, to point at it in the line: what stands behind "flag: ", or in quotes, or
- * the keyword. */
+/* The text that an error is about, to point at it in the line: a flag, or what stands in quotes. Else the
+ * keyword stays. */
 static void point_at(const char *text, size_t len, struct wh_df_range *where, const char *message)
 {
-    const char *at = strstr(message, "flag: --");
-    const char *from = at ? at + strlen("flag: ") : NULL;
+    const char *at = strstr(message, " --");
+    const char *from = at ? at + 1 : NULL;
     size_t n = from ? strcspn(from, " ,") : 0;
-    if (!from && (at = strstr(message, "for flag --"))) {
-        from = at + strlen("for flag ");
-        n = strcspn(from, " ,");
-    }
     if (!from && (at = strchr(message, '"'))) {
         from = at + 1;
         n = strcspn(from, "\"");
