@@ -89,14 +89,14 @@ double wh_number_parse(const char *text, size_t len)
     if (v.len == 0)
         return 0;
     if (is_decimal(v)) {
+        /* strtod() wants a terminator; the process keeps the C locale for numbers. */
         char small[64];
-        wh_autofree char *large = NULL;
-        char *copy = small;
-        if (v.len >= sizeof small)
-            copy = large = wh_strndup(v.data, v.len);
-        else
+        if (v.len < sizeof small) {
             *(char *)mempcpy(small, v.data, v.len) = '\0';
-        return strtod(copy, NULL); /* the process keeps the C locale for numbers */
+            return strtod(small, NULL);
+        }
+        wh_autofree char *large = wh_view_dup(v);
+        return strtod(large, NULL);
     }
     if (v.len > 2 && v.data[0] == '0' && (v.data[1] == 'x' || v.data[1] == 'o'))
         return parse_radix((struct wh_view){v.data + 2, v.len - 2}, v.data[1] == 'x' ? 4 : 3);

@@ -393,7 +393,7 @@ struct wh_value *wh_expr_eval(const struct wh_expr *e, const struct wh_eval *env
         wh_autostr text = {0};
         add_node(&text, e->root, NULL);
         wh_trace(&ev, 0, "Evaluating: %s", wh_str_text(&text));
-        ev.realized = wh_calloc(e->nnodes, sizeof *ev.realized);
+        ev.realized = wh_calloc(e->nnodes, sizeof(struct wh_value *));
     }
     struct wh_value *v = wh_node_eval(&ev, e->root, 0);
     if (ev.realized) {

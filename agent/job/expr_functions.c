@@ -274,7 +274,7 @@ static struct wh_value *call_format(struct wh_evaluator *ev, const struct wh_nod
     text_of(&t, v);
     wh_autostr out = {0};
     struct format f = {.ev = ev, .node = n, .level = level, .text = t.view};
-    f.arguments = wh_calloc(n->nchildren, sizeof *f.arguments);
+    f.arguments = wh_calloc(n->nchildren, sizeof(struct wh_value *));
     int r = format_walk(&f);
     if (r == 0) {
         f.out = &out;

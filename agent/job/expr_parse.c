@@ -104,7 +104,7 @@ static void push_operand_node(struct parser *p, struct wh_node *n)
 {
     if (p->noperands == p->operands_cap) {
         p->operands_cap = p->operands_cap ? p->operands_cap * 2 : 16;
-        p->operands = wh_reallocarray(p->operands, p->operands_cap, sizeof *p->operands);
+        p->operands = wh_reallocarray(p->operands, p->operands_cap, sizeof(struct wh_node *));
     }
     p->operands[p->noperands++] = n;
 }

@@ -96,7 +96,7 @@ static int read_hex4(struct lenient *p)
     if (p->len - p->pos < 4)
         return -1;
     for (int i = 0; i < 4; i++) {
-        int c = p->data[p->pos + (size_t)i];
+        int c = peek_at(p, (size_t)i);
         int d = c >= '0' && c <= '9'                 ? c - '0'
                 : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
                                                      : -1;

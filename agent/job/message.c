@@ -145,7 +145,7 @@ static int read_token_list(const cJSON *json, const char *name, struct wh_token 
     int count = wh_message_list(json, name, false, WH_MAX_TEMPLATE_EVENTS, &list, err);
     if (count < 0)
         return -1;
-    *out = wh_calloc((size_t)count + 1, sizeof **out);
+    *out = wh_calloc((size_t)count + 1, sizeof(struct wh_token *));
     cJSON_ArrayForEach(item, list)
     {
         wh_autofree char *what = wh_printf("%s[%zu]", name, *n);

@@ -63,7 +63,7 @@ void wh_token_add_item(struct wh_token *sequence, struct wh_token *item_taken)
 {
     if (is_full(sequence->count))
         sequence->items =
-            wh_reallocarray(sequence->items, WH_MAX(sequence->count * 2, 1), sizeof *sequence->items);
+            wh_reallocarray(sequence->items, WH_MAX(sequence->count * 2, 1), sizeof(struct wh_token *));
     sequence->items[sequence->count++] = item_taken;
 }
 
@@ -148,9 +148,9 @@ static struct wh_token *read_scalar(const cJSON *json)
 static int read_text(struct wh_token *t, const cJSON *json, const char *field, struct token_reader *r)
 {
     const cJSON *text = wh_json_get(json, field);
-    if (text && !cJSON_IsNull(text) && !cJSON_IsString(text))
+    if (text && !cJSON_IsString(text))
         return fail(r, WH_E_PARSE, "the text of a template token is no string");
-    const char *s = cJSON_IsString(text) ? text->valuestring : "";
+    const char *s = text ? text->valuestring : "";
     wh_autostr clean = {0};
     wh_str_add_utf8(&clean, s, strlen(s));
     t->text_len = clean.len;

@@ -182,8 +182,7 @@ void wh_array_add_take(struct wh_value *array, struct wh_value *item)
 {
     if (array->array.count == array->array.cap) {
         array->array.cap = array->array.cap ? array->array.cap * 2 : 4;
-        array->array.items =
-            wh_reallocarray(array->array.items, array->array.cap, sizeof *array->array.items);
+        array->array.items = wh_reallocarray(array->array.items, array->array.cap, sizeof(struct wh_value *));
     }
     array->array.items[array->array.count++] = item ? item : wh_value_null();
 }
