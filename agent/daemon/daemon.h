@@ -130,6 +130,7 @@ struct jobrun {
     struct runner *r;
     enum job_state state;
     char *request_id;
+    char mark[37]; /* random: what the job's processes carry in their environment */
     struct wh_acquire *acquire;
     cJSON *message; /* until the worker has it */
     struct wh_github_job *service;

@@ -12,6 +12,8 @@
 #include "wherry/base/fs.h"
 #include "wherry/base/log.h"
 
+#define WH_MAX_ENVIRON ((size_t)4 << 20)
+
 /* A lock for the whole machine on a user, held until the agent ends: what a job leaves is killed by user, so
  * no two agents may run jobs as the same one. Returns a descriptor, or -1 while another agent has it. */
 static int lock_user(const char *user)
@@ -72,7 +74,6 @@ int job_user_choose(const char *name, size_t slot, const char *work, struct job_
     if (wh_user_find(chosen, &out->user, err))
         return wh_wrap(err, "--job-user %s", chosen);
     out->change = out->user.uid != 0;
-    out->dedicated = out->lock >= 0 && out->change;
     if (!out->change)
         wh_log_warning("jobs run as root: whatever a workflow does, it does with all rights");
     return 0;
@@ -150,21 +151,39 @@ static bool runs_as(const char *pid, uid_t uid)
     return line && sscanf(line, "\nUid: %u", &real) == 1 && real == uid;
 }
 
-void job_user_kill_all(const struct job_user *u)
+/* environ is a sequence of NUL-terminated entries. */
+static bool carries(const char *pid, const char *entry)
 {
-    if (!u->dedicated || geteuid() != 0)
-        return;
-    /* Twice: a process may have forked while we read the list. */
-    for (int round = 0; round < 2; round++) {
+    wh_autofree char *path = wh_printf("/proc/%s/environ", pid);
+    wh_autostr text = {0};
+    size_t len = strlen(entry) + 1;
+    if (wh_read_file(AT_FDCWD, path, WH_MAX_ENVIRON, &text, NULL) < 0 || text.len < len)
+        return false;
+    if (memcmp(text.data, entry, len) == 0)
+        return true;
+    for (size_t i = 0; i + len < text.len; i++)
+        if (text.data[i] == '\0' && memcmp(text.data + i + 1, entry, len) == 0)
+            return true;
+    return false;
+}
+
+void job_user_kill_left(const struct job_user *u, const char *mark)
+{
+    wh_autofree char *entry = wh_printf(WH_JOB_MARK "=%s", mark);
+    /* Until a round finds none: a process may have forked while the list was read. */
+    bool found = true;
+    for (int round = 0; round < 5 && found; round++) {
         DIR *proc = opendir("/proc");
-        const struct dirent *entry;
-        while (proc && (entry = readdir(proc))) {
+        const struct dirent *name;
+        found = false;
+        while (proc && (name = readdir(proc))) {
             uint64_t pid;
-            if (wh_parse_u64(entry->d_name, INT32_MAX, &pid) && pid > 1 &&
-                runs_as(entry->d_name, u->user.uid)) {
-                wh_log_debug("killing process %s, left by a job", entry->d_name);
-                kill((pid_t)pid, SIGKILL);
-            }
+            if (!wh_parse_u64(name->d_name, INT32_MAX, &pid) || pid <= 1 ||
+                !runs_as(name->d_name, u->user.uid) || !carries(name->d_name, entry))
+                continue;
+            wh_log_debug("killing process %s, left by a job", name->d_name);
+            kill((pid_t)pid, SIGKILL);
+            found = true;
         }
         if (proc)
             closedir(proc);

@@ -17,9 +17,8 @@
 
 struct job_user {
     struct wh_user user;
-    int lock;       /* held while the agent lives; -1: none */
-    bool change;    /* the worker changes its identity to it */
-    bool dedicated; /* nobody but jobs of this runner uses it: leftovers of a job can be killed by user */
+    int lock;    /* held while the agent lives; -1: none */
+    bool change; /* the worker changes its identity to it */
 };
 /* work: the runner's work folder, there or not. */
 int job_user_choose(const char *name, size_t slot, const char *work, struct job_user *out,
@@ -27,7 +26,11 @@ int job_user_choose(const char *name, size_t slot, const char *work, struct job_
 void job_user_clear(struct job_user *u);
 /* Makes the work folder, gives it to the user, and checks that the user can get to it. */
 int job_user_prepare_work(const struct job_user *u, const char *work, struct wh_error *err);
-/* Kills what the user still runs (dedicated users only). */
-void job_user_kill_all(const struct job_user *u);
+/* Every process of a job inherits this variable with the job's own value. */
+#define WH_JOB_MARK "WHERRY_JOB"
+/* Kills the user's processes that carry mark. The second net, under the job's cgroup: a process can shed a
+ * variable, but no cgroup; and a box may have no cgroup for us. Other agents' jobs, of the same user perhaps,
+ * are not touched. */
+void job_user_kill_left(const struct job_user *u, const char *mark);
 
 #endif

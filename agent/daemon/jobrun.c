@@ -4,6 +4,7 @@
 
 #include "daemon/daemon.h"
 #include "wherry/base/clock.h"
+#include "wherry/base/digest.h"
 #include "wherry/base/log.h"
 #include "wherry/github/register.h"
 
@@ -41,7 +42,7 @@ void jobrun_check_end(struct jobrun *j)
     struct runner *r = j->r;
     bool taken = j->service != NULL;
     if (taken)
-        job_user_kill_all(&r->user);
+        job_user_kill_left(&r->user, j->mark);
     jobrun_free(j);
     runner_job_ended(r, taken);
 }
@@ -300,6 +301,7 @@ void jobrun_start(struct runner *r, const struct wh_broker_message *job)
     struct jobrun *j = wh_calloc(1, sizeof *j);
     j->r = r;
     j->request_id = wh_strdup(job->request_id);
+    wh_guid(j->mark);
     j->display_name = wh_strdup(job->request_id);
     j->announced_ms = wh_mono_ms();
     j->worker.process = WH_PROCESS_NONE;

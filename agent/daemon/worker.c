@@ -174,6 +174,7 @@ static char **worker_env(const struct jobrun *j)
         wh_env_set(&env, "XDG_CONFIG_HOME", NULL);
         wh_env_set(&env, "XDG_CACHE_HOME", NULL);
     }
+    wh_env_set(&env, WH_JOB_MARK, j->mark);
     if (!wh_env_get(env, "PATH"))
         wh_env_set(&env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     return env;
