@@ -179,7 +179,7 @@ void job_user_kill_left(const struct job_user *u, const char *mark)
         while (proc && (name = readdir(proc))) {
             uint64_t pid;
             if (!wh_parse_u64(name->d_name, INT32_MAX, &pid) || pid <= 1 ||
-                !runs_as(name->d_name, u->user.uid) || !carries(name->d_name, entry))
+                !runs_as(name->d_name, u->user.uid) || (u->lock < 0 && !carries(name->d_name, entry)))
                 continue;
             wh_log_debug("killing process %s, left by a job", name->d_name);
             kill((pid_t)pid, SIGKILL);

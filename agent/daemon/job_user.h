@@ -28,9 +28,8 @@ void job_user_clear(struct job_user *u);
 int job_user_prepare_work(const struct job_user *u, const char *work, struct wh_error *err);
 /* Every process of a job inherits this variable with the job's own value. */
 #define WH_JOB_MARK "WHERRY_JOB"
-/* Kills the user's processes that carry mark. The second net, under the job's cgroup: a process can shed a
- * variable, but no cgroup; and a box may have no cgroup for us. Other agents' jobs, of the same user perhaps,
- * are not touched. */
+/* Kills what a job left: all that the user runs where no other agent can have this user (lock), else what
+ * carries the mark, so that other agents' jobs are not touched. */
 void job_user_kill_left(const struct job_user *u, const char *mark);
 
 #endif
