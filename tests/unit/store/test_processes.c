@@ -104,6 +104,70 @@ static void test_leases_of_another_process(void **state)
     assert_int_equal(ok(wh_blob_has(mine, &d, NULL, &err)), 0);
 }
 
+/* A builder that looks layers and blobs up, or makes them, while others collect everything they may: what it
+ * was given stays until it lets go. Exit code 0, or which promise was broken. */
+static int builder_body(const char *dir, unsigned seed)
+{
+    struct wh_store *s = test_open(dir);
+    for (unsigned i = 0; i < 150; i++) {
+        wh_autoerror err = {0};
+        char text[16];
+        int len = snprintf(text, sizeof(text), "%u", (i * 7 + seed) % 5);
+        struct wh_digest d;
+        wh_digest_of(text, (size_t)len, &d);
+        int64_t layer = wh_layer_by_diffid(s, &d, &err);
+        if (layer == 0) {
+            struct wh_tree *t = wh_tree_begin(s, &err);
+            if (!t || wh_write_file(wh_tree_fd(t), "f", text, (size_t)len, 0644, &err) < 0)
+                return 1;
+            layer = wh_tree_commit(t, &(struct wh_layer_info){.diffid = &d, .size = len}, &err);
+        }
+        if (layer <= 0 || wh_blob_put(s, text, (size_t)len, WH_BLOB_LATER, NULL, &err) < 0)
+            return 2;
+        usleep(300);
+        wh_autoclose int fd = wh_layer_open(s, layer, &err);
+        if (fd < 0 || faccessat(fd, "f", F_OK, 0) < 0)
+            return 3;
+        if (wh_blob_has(s, &d, NULL, &err) != 1)
+            return 4;
+        if (i % 3 == 2 && wh_store_unlease(s, &err) < 0)
+            return 5;
+    }
+    wh_store_close(s);
+    return 0;
+}
+
+static void test_collectors_against_builders(void **state)
+{
+    wh_store_close(test_open(*state));
+    enum { N = 3 };
+    pid_t pids[N];
+    for (unsigned i = 0; i < N; i++) {
+        pids[i] = fork();
+        if (pids[i] == 0)
+            _exit(builder_body(*state, i));
+    }
+    wh_autostore *s = test_open(*state);
+    uint64_t dropped = 0;
+    for (int left = N; left > 0;) {
+        wh_autoerror err = {0};
+        struct wh_prune_result r;
+        ok(wh_store_prune(s, &(struct wh_prune){.all = true}, &r, &err));
+        dropped += r.items;
+        int status;
+        pid_t pid = waitpid(-1, &status, WNOHANG);
+        if (pid <= 0)
+            continue;
+        assert_int_equal(status, 0);
+        left--;
+    }
+    assert_true(dropped > 0);
+    wh_autoerror err = {0};
+    struct wh_verify_result v;
+    ok(wh_store_verify(s, NULL, NULL, &v, &err));
+    assert_int_equal(v.damaged, 0);
+}
+
 static void test_many_create_at_once(void **state)
 {
     enum { N = 8 };
@@ -323,6 +387,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, test_dir_setup, test_dir_teardown)
     const struct CMUnitTest tests[] = {T(test_live_ingest_stays_dead_goes),
                                        T(test_leases_of_another_process),
+                                       T(test_collectors_against_builders),
                                        T(test_many_create_at_once),
                                        T(test_many_threads_on_one_handle),
                                        T(test_newer_format_and_no_store),
