@@ -107,7 +107,8 @@ struct mounts {
     struct wh_run_mount list[WH_MAX_RUN_MOUNTS];
     struct held held[WH_MAX_RUN_MOUNTS];
     size_t n;
-    char **env; /* the step's, with secrets as variables */
+    char **env;   /* the step's, with secrets as variables */
+    char *script; /* where a heredoc with #! lies for its RUN */
 };
 
 static const struct wh_build_secret *secret_of(const struct build *b, const char *id)
@@ -281,8 +282,9 @@ static int mounts_open(struct mounts *ms, const struct wh_df_step *step, struct 
     if (ms->n == WH_MAX_RUN_MOUNTS)
         return wh_fail(err, WH_E_LIMIT, "more than %d mounts", WH_MAX_RUN_MOUNTS);
     ms->held[ms->n] = (struct held){.fd = -1, .writable = WH_ROOTFS_NONE};
+    ms->script = wh_printf("/dev/pipes/%s", step->script.name);
     ms->list[ms->n++] = (struct wh_run_mount){.type = WH_RUN_FILE,
-                                              .target = step->script.name,
+                                              .target = ms->script,
                                               .source_fd = -1,
                                               .content = step->script.content,
                                               .content_len = strlen(step->script.content),
@@ -305,6 +307,7 @@ static int mounts_close(struct mounts *ms, struct wh_error *err)
             status = -1;
     }
     wh_strv_free(ms->env);
+    free(ms->script);
     return status;
 }
 

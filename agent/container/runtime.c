@@ -24,6 +24,7 @@
 #define START_CANCEL_MS                                                                                      \
     10000                /* how long a start may go on after a cancel before the runtime itself is killed */
 #define CANCEL_TURN_MS 5 /* how often the pid file of a start that was canceled is looked for */
+#define TAIL_SIZE 512    /* of standard error, to see what the runtime said itself */
 #define DRAIN_MS 1000    /* how long output may be open after the last process is gone */
 
 struct running {
@@ -38,6 +39,7 @@ struct running {
     int leaf; /* cgroup v2 */
     char leaf_name[32];
     int64_t oom_before;
+    char tail[TAIL_SIZE + 1]; /* of standard error */
 };
 
 /* ---- start ---- */
@@ -49,7 +51,8 @@ static char **runtime_argv(const struct wh_bundle *b)
     wh_strv_add(&argv, b->container->runtime);
     wh_strv_take(&argv, wh_printf("--root=%s/state", b->box));
     wh_strv_take(&argv, wh_printf("--log=%s/log", b->box));
-    wh_strv_add(&argv, "--log-format=json");
+    /* crun writes an exec's failure to standard error in the log's format: a user shall read text. */
+    wh_strv_add(&argv, b->container->is_crun ? "--log-format=text" : "--log-format=json");
     if (b->container->is_crun)
         wh_strv_add(&argv, "--cgroup-manager=disabled");
     wh_strv_add(&argv, "run");
@@ -144,6 +147,17 @@ static int start(struct running *r, struct wh_error *err)
 
 /* ---- while it runs ---- */
 
+/* Keeps the end of standard error. */
+static void keep_tail(struct running *r, const char *data, size_t len)
+{
+    size_t have = strlen(r->tail);
+    size_t take = WH_MIN(len, TAIL_SIZE);
+    size_t stay = WH_MIN(have, TAIL_SIZE - take);
+    memmove(r->tail, r->tail + have - stay, stay);
+    memcpy(r->tail + stay, data + len - take, take);
+    r->tail[stay + take] = '\0';
+}
+
 /* Hands on what is there; closes the pipe at its end. */
 static void take_output(struct running *r, int stream)
 {
@@ -154,6 +168,8 @@ static void take_output(struct running *r, int stream)
         len = read(r->out[stream], buffer, sizeof buffer);
     while (len < 0 && errno == EINTR);
     if (len > 0) {
+        if (stream == 1)
+            keep_tail(r, buffer, (size_t)len);
         if (spec->on_output)
             spec->on_output(spec->arg, stream + 1, buffer, (size_t)len);
     } else if (len == 0 || errno != EAGAIN) {
@@ -259,7 +275,27 @@ static int follow(struct running *r, struct wh_error *err)
 
 /* ---- the end ---- */
 
-/* The runtime's last error, from its log of one JSON object a line. */
+/* runc's line: {"level":"error","msg":"..."}. Owned; NULL if it is no error. */
+static char *json_error(struct wh_view line)
+{
+    wh_autojson *object = wh_json_parse(line.data, line.len, MAX_RUNTIME_LOG, "the runtime's log", NULL);
+    const char *level = object ? wh_json_string(object, "level") : NULL;
+    const char *message = object ? wh_json_string(object, "msg") : NULL;
+    return message && (wh_streq(level, "error") || wh_streq(level, "fatal")) ? wh_strdup(message) : NULL;
+}
+
+/* crun's line: "2026-11-24T14:25:11.420585Z: message"; it logs errors only. */
+static char *text_error(struct wh_view line)
+{
+    struct wh_view time;
+    struct wh_view message;
+    if (wh_view_split(line, ' ', &time, &message) && time.len > 2 && time.data[time.len - 1] == ':' &&
+        time.data[time.len - 2] == 'Z')
+        return wh_view_dup(message);
+    return line.len > 0 ? wh_view_dup(line) : NULL;
+}
+
+/* The runtime's last error, from its log. */
 static char *runtime_message(const struct wh_bundle *b)
 {
     wh_autofree char *path = wh_path_join(b->box, "log");
@@ -270,13 +306,11 @@ static char *runtime_message(const struct wh_bundle *b)
     struct wh_view line;
     char *last = NULL;
     while (wh_reader_line(&reader, &line)) {
-        wh_autojson *object = wh_json_parse(line.data, line.len, MAX_RUNTIME_LOG, "the runtime's log", NULL);
-        const char *level = object ? wh_json_string(object, "level") : NULL;
-        const char *message = object ? wh_json_string(object, "msg") : NULL;
-        if (!message || (level && !wh_streq(level, "error") && !wh_streq(level, "fatal")))
+        char *message = b->container->is_crun ? text_error(line) : json_error(line);
+        if (!message)
             continue;
         free(last);
-        last = wh_strdup(message);
+        last = message;
     }
     return last;
 }
@@ -302,7 +336,8 @@ static int start_failed(const struct running *r, const char *message, struct wh_
     if (!is_program_fault(message))
         return wh_fail(err, WH_E_FAILED, "%s could not start the container: %s", name, message);
     wh_autofree char *line = wh_printf("%s: %s\n", name, message);
-    if (spec->on_output)
+    /* Some versions say it on standard error as well. */
+    if (spec->on_output && !strstr(r->tail, message))
         spec->on_output(spec->arg, 2, line, strlen(line));
     result->exit_code = 1;
     return 0;

@@ -45,6 +45,23 @@ static void test_missing_program(void **state)
     finish(&b);
 }
 
+/* What can't be run says so once, as text. */
+static void test_no_program(void **state)
+{
+    (void)state;
+    auto_output o = {0};
+    struct build b;
+    begin(&b);
+    const char *const argv[] = {"/etc/passwd", NULL};
+    struct wh_run_spec spec = spec_of(&b, argv, &o);
+    struct wh_run_result result = run_spec(&spec);
+    assert_int_not_equal(result.exit_code, 0);
+    const char *said = wh_str_text(&o.text[1]);
+    if (!strstr(said, "ermission denied") || strchr(said, '{'))
+        fail_msg("said: %s", said);
+    finish(&b);
+}
+
 static void test_much_output(void **state)
 {
     (void)state;
@@ -485,16 +502,27 @@ static int inner_tests(void)
         return cmocka_run_group_tests_name("run with little memory", small, NULL, NULL);
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_output_and_exit), cmocka_unit_test(test_signal),
-        cmocka_unit_test(test_missing_program), cmocka_unit_test(test_much_output),
-        cmocka_unit_test(test_environment),     cmocka_unit_test(test_user),
-        cmocka_unit_test(test_network_none),    cmocka_unit_test(test_mounts),
-        cmocka_unit_test(test_stub_times),      cmocka_unit_test(test_stub_through_link),
-        cmocka_unit_test(test_from_scratch),    cmocka_unit_test(test_no_device),
-        cmocka_unit_test(test_no_host_file),    cmocka_unit_test(test_refused_calls),
-        cmocka_unit_test(test_setuid),          cmocka_unit_test(test_abstract_socket),
-        cmocka_unit_test(test_leftovers_die),   cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_no_zombies),      cmocka_unit_test(test_many_layers),
+        cmocka_unit_test(test_output_and_exit),
+        cmocka_unit_test(test_signal),
+        cmocka_unit_test(test_missing_program),
+        cmocka_unit_test(test_no_program),
+        cmocka_unit_test(test_much_output),
+        cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_user),
+        cmocka_unit_test(test_network_none),
+        cmocka_unit_test(test_mounts),
+        cmocka_unit_test(test_stub_times),
+        cmocka_unit_test(test_stub_through_link),
+        cmocka_unit_test(test_from_scratch),
+        cmocka_unit_test(test_no_device),
+        cmocka_unit_test(test_no_host_file),
+        cmocka_unit_test(test_refused_calls),
+        cmocka_unit_test(test_setuid),
+        cmocka_unit_test(test_abstract_socket),
+        cmocka_unit_test(test_leftovers_die),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_no_zombies),
+        cmocka_unit_test(test_many_layers),
         cmocka_unit_test(test_job_file),
     };
     return cmocka_run_group_tests_name("run", tests, NULL, NULL);
