@@ -167,7 +167,7 @@ static void table(void **state)
         const char *body = strchr(p, '\n') + 1,
                    *cut = strncmp(body, "---\n", 4) == 0 ? body - 1 : strstr(body, "\n---\n");
         assert_non_null(cut);
-        const char *want = cut + 5, *next = strstr(want, "\n=== ");
+        const char *want = cut + 5, *next = strstr(want - 1, "\n=== ");
         wh_autostr file = {0};
         unescape((struct wh_view){body, (size_t)(cut + 1 - body)}, &file);
         wh_autofree char *got = dump(wh_str_text(&file), file.len);
