@@ -82,6 +82,10 @@ static void test_forms(void **state)
     check("first&second&third-part", "first&second& and third-part", "*** and ***");
     check("first&+second", "first&+ and econd- second", "*** and econd- second");
     check("first&+secondly", "x econdly", "x ***");
+    /* As a shell that colours the part at an ampersand prints them. */
+    check("key1=a&key2=b&key3=c", "key1=a&key2=b&<key3=c>", "***<***>");
+    check("key1=a&+key2=b&+key3=c", "key1=a&+<k>ey2=b&+key3=c", "***<k>***");
+    check("key1=a&key2=b&+", "key1=a&key2=b&+<>", "***<>");
     check("ab&cdefgh", "ab& cdefgh", "ab& ***");
     check("ab&cdefg", "cdefg", "cdefg");
 }
