@@ -5,7 +5,7 @@
 #include "wherry/job/message.h"
 
 #define WH_MAX_MASKS 200000u                 /* values with their derived forms */
-#define WH_MAX_MASK_BYTES ((size_t)64 << 20) /* of all of them */
+#define WH_MAX_MASK_BYTES ((size_t)32 << 20) /* of all of them */
 #define WH_MAX_MASK_REGEXES 1000u
 
 struct wh_masker; /* one a job; not thread-safe */

@@ -62,6 +62,20 @@ static void test_form_a(void **state)
     check("", "-");
 }
 
+static void test_many_properties(void **state)
+{
+    (void)state;
+    wh_autostr line = {0};
+    wh_autocommand c = {0};
+    wh_str_add(&line, "::error ");
+    for (int i = 0; i <= WH_MAX_COMMAND_PROPERTIES; i++)
+        wh_str_addf(&line, "k%d=v,", i);
+    wh_str_add(&line, "::m");
+    assert_true(wh_command_parse(line.data, line.len, &c));
+    assert_int_equal(c.nproperties, WH_MAX_COMMAND_PROPERTIES); /* what is past the limit is left out */
+    assert_string_equal(c.data, "m");
+}
+
 static void test_form_b(void **state)
 {
     (void)state;
@@ -414,11 +428,14 @@ static void test_headers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_form_a),      cmocka_unit_test(test_form_b), cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_stop_tokens), cmocka_unit_test(test_echo),   cmocka_unit_test(test_plain_text),
-        cmocka_unit_test(test_issues),      cmocka_unit_test(test_pairs),  cmocka_unit_test(test_path_lines),
-        cmocka_unit_test(test_summary),     cmocka_unit_test(test_lines),  cmocka_unit_test(test_long_line),
-        cmocka_unit_test(test_log_line),    cmocka_unit_test(test_names),  cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_form_a),      cmocka_unit_test(test_many_properties),
+        cmocka_unit_test(test_form_b),      cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_stop_tokens), cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_plain_text),  cmocka_unit_test(test_issues),
+        cmocka_unit_test(test_pairs),       cmocka_unit_test(test_path_lines),
+        cmocka_unit_test(test_summary),     cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_long_line),   cmocka_unit_test(test_log_line),
+        cmocka_unit_test(test_names),       cmocka_unit_test(test_headers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -158,6 +158,27 @@ static void test_errors(void **state)
     assert_non_null(strstr(broken, "src/broken"));
 }
 
+static void test_limits(void **state)
+{
+    (void)state;
+    wh_autostr deep = {0}, many = {0};
+    for (int i = 0; i < WH_MAX_GLOB_SEGMENTS - 1; i++)
+        wh_str_add(&deep, "/x");
+    wh_autoerror err = {0};
+    wh_autofree char *fits = wh_hash_files(root, wh_str_text(&deep), false, &err);
+    assert_string_equal(fits, "");
+    wh_str_add(&deep, "/x");
+    assert_null(wh_hash_files(root, wh_str_text(&deep), false, &err));
+    assert_int_equal(err.code, WH_E_LIMIT);
+    for (int i = 0; i < WH_MAX_GLOB_PATTERNS; i++)
+        wh_str_addf(&many, "none-%d\n", i);
+    wh_autofree char *most = wh_hash_files(root, wh_str_text(&many), false, NULL);
+    assert_string_equal(most, "");
+    wh_str_add(&many, "one-more");
+    wh_autofree char *error = error_of(wh_str_text(&many));
+    assert_string_equal(error, "more than 1000 patterns");
+}
+
 static void test_outside(void **state)
 {
     (void)state;
@@ -192,8 +213,9 @@ static void test_in_expression(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_which),  cmocka_unit_test(test_several), cmocka_unit_test(test_links),
-        cmocka_unit_test(test_errors), cmocka_unit_test(test_outside), cmocka_unit_test(test_in_expression),
+        cmocka_unit_test(test_which),         cmocka_unit_test(test_several), cmocka_unit_test(test_links),
+        cmocka_unit_test(test_errors),        cmocka_unit_test(test_limits),  cmocka_unit_test(test_outside),
+        cmocka_unit_test(test_in_expression),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

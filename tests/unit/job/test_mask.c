@@ -179,6 +179,34 @@ static void test_many(void **state)
     wh_masker_free(m);
 }
 
+static void test_limits(void **state)
+{
+    (void)state;
+    struct wh_masker *m = wh_masker_new();
+    wh_autoerror err = {0};
+    size_t len = WH_MAX_MASK_BYTES / 16;
+    wh_autofree char *value = wh_malloc(len);
+    int added = 0;
+    for (; added < 16; added++) { /* each with its forms takes some six times its length */
+        memset(value, 'a' + added, len);
+        if (wh_masker_add(m, value, len, &err) < 0)
+            break;
+    }
+    assert_in_range(added, 2, 8);
+    assert_int_equal(err.code, WH_E_LIMIT);
+    wh_masker_free(m);
+
+    m = wh_masker_new();
+    for (unsigned i = 0; i < WH_MAX_MASK_REGEXES; i++) {
+        wh_autofree char *pattern = wh_printf("a%u.", i);
+        assert_int_equal(wh_masker_add_regex(m, pattern, NULL), 0);
+    }
+    wh_autoerror past = {0};
+    assert_int_equal(wh_masker_add_regex(m, "one.more", &past), -1);
+    assert_int_equal(past.code, WH_E_LIMIT);
+    wh_masker_free(m);
+}
+
 /* ---- a second opinion: each place by hand ---- */
 
 static void naive(char *const *values, const char *text, struct wh_str *out)
@@ -242,7 +270,7 @@ int main(void)
         cmocka_unit_test(test_plain), cmocka_unit_test(test_merge),        cmocka_unit_test(test_base64),
         cmocka_unit_test(test_forms), cmocka_unit_test(test_secret_lines), cmocka_unit_test(test_add_command),
         cmocka_unit_test(test_regex), cmocka_unit_test(test_regex_limit),  cmocka_unit_test(test_no_copy),
-        cmocka_unit_test(test_many),  cmocka_unit_test(test_random),
+        cmocka_unit_test(test_many),  cmocka_unit_test(test_limits),       cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -234,6 +234,27 @@ static void test_no_json(void **state)
     assert_true(wh_starts_with(nested, "job message: nested deeper than"));
 }
 
+/* A list (or object) of so many entries is fine, one more is not. */
+static void check_count(const char *member, const char *item, bool object, int max)
+{
+    wh_autostr list = {0};
+    wh_str_addc(&list, object ? '{' : '[');
+    for (int i = 0; i <= max; i++) {
+        if (i == max) {
+            wh_autofree char *fits = wh_printf("%s%c", wh_str_text(&list), object ? '}' : ']');
+            check(member, fits, "ok");
+        }
+        wh_str_add(&list, i ? "," : "");
+        if (object)
+            wh_str_addf(&list, "\"n%d\":", i);
+        wh_str_add(&list, item);
+    }
+    wh_str_addc(&list, object ? '}' : ']');
+    wh_autofree char *expected =
+        wh_printf("job message: %s has %d entries, more than the limit of %d", member, max + 1, max);
+    check(member, wh_str_text(&list), expected);
+}
+
 static void test_limits(void **state)
 {
     (void)state;
@@ -245,6 +266,8 @@ static void test_limits(void **state)
     wh_autofree char *past = wh_printf("%s,{}]", wh_str_text(&steps));
     check("steps", fits, "ok");
     check("steps", past, "job message: steps has 1001 entries, more than the limit of 1000");
+    check_count("mask", "{}", false, WH_MAX_MESSAGE_MASKS);
+    check_count("variables", "{}", true, WH_MAX_MESSAGE_VARIABLES);
     wh_autofree char *large = wh_calloc(1, WH_MAX_MESSAGE_BYTES + 2);
     memset(large, ' ', WH_MAX_MESSAGE_BYTES + 1);
     wh_autofree char *error = error_of(large);

@@ -192,6 +192,32 @@ static void test_context_data_back(void **state)
     assert_string_equal(printed, text);
 }
 
+static char *list_of(const char *item, size_t n)
+{
+    wh_autostr s = {0};
+    for (size_t i = 0; i < n; i++)
+        wh_str_addf(&s, "%s%s", i ? "," : "[", item);
+    wh_str_addc(&s, ']');
+    return wh_str_steal(&s);
+}
+
+static void test_limits(void **state)
+{
+    (void)state;
+    wh_autofree char *fits = list_of("1", WH_MAX_VALUE_ITEMS - 1); /* the array itself is one */
+    wh_autofree char *past = list_of("1", WH_MAX_VALUE_ITEMS);
+    wh_autovalue *v = wh_value_parse_json(fits, strlen(fits), NULL);
+    assert_int_equal(wh_value_count(v), WH_MAX_VALUE_ITEMS - 1);
+    wh_autoerror err = {0};
+    assert_null(wh_value_parse_json(past, strlen(past), &err));
+    assert_int_equal(err.code, WH_E_LIMIT);
+    wh_autofree char *data = wh_printf("{\"t\":1,\"a\":%s}", past);
+    wh_autojson *json = wh_json_parse(data, strlen(data), 1 << 24, "test", NULL);
+    wh_autoerror data_err = {0};
+    assert_null(wh_value_from_context_data(json, "contextData.x", &data_err));
+    assert_string_equal(wh_error_text(&data_err), "contextData.x: more than 1000000 values");
+}
+
 static void test_event_json(void **state)
 {
     (void)state;
@@ -209,11 +235,12 @@ static void test_event_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_object_keys),       cmocka_unit_test(test_object_case_sensitive),
-        cmocka_unit_test(test_object_many),       cmocka_unit_test(test_sharing),
-        cmocka_unit_test(test_strings),           cmocka_unit_test(test_number_parse),
-        cmocka_unit_test(test_compare),           cmocka_unit_test(test_context_data),
-        cmocka_unit_test(test_context_data_back), cmocka_unit_test(test_event_json),
+        cmocka_unit_test(test_object_keys),  cmocka_unit_test(test_object_case_sensitive),
+        cmocka_unit_test(test_object_many),  cmocka_unit_test(test_sharing),
+        cmocka_unit_test(test_strings),      cmocka_unit_test(test_number_parse),
+        cmocka_unit_test(test_compare),      cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_context_data), cmocka_unit_test(test_context_data_back),
+        cmocka_unit_test(test_event_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
