@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -28,6 +29,11 @@ struct wh_build_process {
     int pidfd;
     int launch; /* our end; its closing tells the builder that we are gone */
     struct wh_build_cgroup cgroup;
+    int bounded; /* an eventfd, written when the process is in its groups */
+    bool entering;
+    bool ended; /* while it was being put there */
+    struct wh_error enter_error;
+    uv_work_t enter;
     uv_poll_t poll;
     wh_build_exit_fn on_exit;
     void *arg;
@@ -176,12 +182,13 @@ static int send_launch(const struct wh_build_process *p, const struct wh_build_l
         cJSON_AddItemToObject(frame, "scope", cJSON_Duplicate(options->scope, true));
     if (options->options)
         cJSON_AddItemToObject(frame, "options", cJSON_Duplicate(options->options, true));
-    int fds[3];
+    int fds[4];
     size_t n = 0;
     cJSON *names = cJSON_AddArrayToObject(frame, "fds");
     add_fd(names, fds, &n, WH_LAUNCH_FD_CGROUP_V2, p->cgroup.v2);
     add_fd(names, fds, &n, WH_LAUNCH_FD_CGROUP_MEMORY, p->cgroup.v1_memory);
     add_fd(names, fds, &n, WH_LAUNCH_FD_STATE, state);
+    add_fd(names, fds, &n, WH_LAUNCH_FD_BOUNDED, p->bounded);
     return wh_frame_send(p->launch, frame, fds, n, err);
 }
 
@@ -190,10 +197,7 @@ static int hand_over(const struct wh_build_process *p, const struct wh_build_lau
 {
     if (geteuid() != 0 && wait_ready(p->launch, err) < 0)
         return -1;
-    if (wh_build_cgroup_enter(&p->cgroup, p->pid, false, err) < 0 ||
-        wh_userns_write_maps(p->pid, map, err) < 0)
-        return -1;
-    return send_launch(p, options, state, err);
+    return wh_userns_write_maps(p->pid, map, err) < 0 ? -1 : send_launch(p, options, state, err);
 }
 
 /* ---- its end ---- */
@@ -209,6 +213,9 @@ static void free_process(struct wh_build_process *p)
         (void)close(p->pidfd);
     if (p->launch >= 0)
         (void)close(p->launch);
+    if (p->bounded >= 0)
+        (void)close(p->bounded);
+    wh_error_clear(&p->enter_error);
     wh_build_cgroup_destroy(&p->cgroup);
     free(p);
 }
@@ -219,21 +226,71 @@ static void on_closed(uv_handle_t *handle)
 }
 
 /* Its pid namespace ended with it, so every process of the build is gone by now. */
-static void on_pidfd(uv_poll_t *handle, int status, int events)
+static void reap(struct wh_build_process *p)
 {
-    (void)status;
-    (void)events;
-    struct wh_build_process *p = handle->data;
     int ended = 0;
     pid_t pid = waitpid(p->pid, &ended, WNOHANG);
     if (pid == 0)
         return;
     p->pid = 0;
-    (void)uv_poll_stop(handle);
+    (void)uv_poll_stop(&p->poll);
     bool exited = pid > 0 && WIFEXITED(ended);
     p->on_exit(p, exited ? WEXITSTATUS(ended) : -1, pid > 0 && WIFSIGNALED(ended) ? WTERMSIG(ended) : 0,
                p->arg);
-    uv_close((uv_handle_t *)handle, on_closed);
+    uv_close((uv_handle_t *)&p->poll, on_closed);
+}
+
+static void on_pidfd(uv_poll_t *handle, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct wh_build_process *p = handle->data;
+    if (p->entering) {
+        /* Its number is being written into groups: it must stay its own until then. */
+        p->ended = true;
+        (void)uv_poll_stop(handle);
+        return;
+    }
+    reap(p);
+}
+
+/* ---- cgroup v1: the kernel takes milliseconds to move a process, and the builder needn't wait for it before
+ * its first RUN ---- */
+
+static void enter_groups(uv_work_t *work)
+{
+    struct wh_build_process *p = work->data;
+    const uint64_t one = 1;
+    if (wh_build_cgroup_enter(&p->cgroup, p->pid, false, &p->enter_error) == 0 &&
+        write(p->bounded, &one, sizeof one) != sizeof one)
+        (void)wh_fail_errno(&p->enter_error, "tell the builder that it is bounded");
+}
+
+static void on_entered(uv_work_t *work, int status)
+{
+    (void)status;
+    struct wh_build_process *p = work->data;
+    p->entering = false;
+    if (p->ended) {
+        reap(p);
+    } else if (p->enter_error.code != WH_OK) {
+        wh_log_error("builder: %s", wh_error_text(&p->enter_error));
+        wh_build_kill(p);
+    }
+}
+
+static int bound(struct wh_build_process *p, uv_loop_t *loop, struct wh_error *err)
+{
+    const uint64_t one = 1;
+    if (p->cgroup.v1_pids < 0 && p->cgroup.v1_memory < 0 && p->cgroup.v1_devices < 0)
+        return write(p->bounded, &one, sizeof one) == sizeof one
+                   ? 0
+                   : wh_fail_errno(err, "tell the builder that it is bounded");
+    int failed = uv_queue_work(loop, &p->enter, enter_groups, on_entered);
+    if (failed != 0)
+        return wh_fail(err, WH_E_FAILED, "bound the builder: %s", uv_strerror(failed));
+    p->entering = true;
+    return 0;
 }
 
 /* ---- public ---- */
@@ -250,6 +307,9 @@ static int launch(struct wh_build_process *p, const struct wh_build_launch_optio
     if (wh_build_cgroup_create(&limits, map.root_uid, map.root_gid, &p->cgroup, err) < 0)
         return -1;
     int pair[2];
+    p->bounded = eventfd(0, EFD_CLOEXEC);
+    if (p->bounded < 0)
+        return wh_fail_errno(err, "make an event descriptor");
     if (wh_frame_pair(pair, err) < 0)
         return -1;
     p->launch = pair[0];
@@ -264,22 +324,24 @@ struct wh_build_process *wh_build_launch(uv_loop_t *loop, const struct wh_build_
 {
     wh_autoclose int channel = channel_fd;
     struct wh_build_process *p = wh_calloc(1, sizeof *p);
-    p->pidfd = p->launch = -1;
+    p->pidfd = p->launch = p->bounded = -1;
     p->cgroup = (struct wh_build_cgroup)WH_BUILD_CGROUP_NONE;
     p->on_exit = on_exit;
     p->arg = arg;
-    p->poll.data = p;
+    p->poll.data = p->enter.data = p;
     if (launch(p, options, channel, err) < 0) {
         free_process(p);
         (void)wh_wrap(err, "start the builder");
         return NULL;
     }
     int failed = uv_poll_init(loop, &p->poll, p->pidfd);
-    if (failed == 0)
-        failed = uv_poll_start(&p->poll, UV_READABLE, on_pidfd);
     if (failed != 0) {
         (void)wh_fail(err, WH_E_FAILED, "watch the builder: %s", uv_strerror(failed));
         free_process(p);
+        return NULL;
+    }
+    if (bound(p, loop, err) < 0 || uv_poll_start(&p->poll, UV_READABLE, on_pidfd) != 0) {
+        uv_close((uv_handle_t *)&p->poll, on_closed);
         return NULL;
     }
     return p;

@@ -14,6 +14,7 @@
 #define WH_LAUNCH_FD_CGROUP_V2 "cgroup-v2"
 #define WH_LAUNCH_FD_CGROUP_MEMORY "cgroup-v1-memory"
 #define WH_LAUNCH_FD_STATE "state"
+#define WH_LAUNCH_FD_BOUNDED "bounded" /* an eventfd: readable once the builder is in its groups */
 
 /* Makes the folder and its run folder. As root: gives it to the map's first ids; one that has another range's
  * owner already changes the map to that range. *detached: a clone of its mount, where the builder can't walk

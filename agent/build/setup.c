@@ -35,6 +35,8 @@ static int *fd_place(struct wh_builder_env *env, const char *name, int *state)
         return &env->cgroup_v2;
     if (wh_streq(name, WH_LAUNCH_FD_CGROUP_MEMORY))
         return &env->cgroup_v1_memory;
+    if (wh_streq(name, WH_LAUNCH_FD_BOUNDED))
+        return &env->bounded;
     return wh_streq(name, WH_LAUNCH_FD_STATE) ? state : NULL;
 }
 
@@ -134,7 +136,8 @@ static int take_fds(struct wh_builder_env *env, struct wh_error *err)
 
 int wh_builder_setup(struct wh_builder_env *out, struct wh_error *err)
 {
-    *out = (struct wh_builder_env){.channel = -1, .launcher = -1, .cgroup_v2 = -1, .cgroup_v1_memory = -1};
+    *out = (struct wh_builder_env){
+        .channel = -1, .launcher = -1, .bounded = -1, .cgroup_v2 = -1, .cgroup_v1_memory = -1};
     wh_autoclose int state = -1;
     if (take_fds(out, err) < 0)
         return -1;
@@ -148,6 +151,7 @@ int wh_builder_setup(struct wh_builder_env *out, struct wh_error *err)
         .run_dir = out->run_dir,
         .state_dir = out->state,
         .runtime = wh_json_string(out->options, "runtime"),
+        .bounded_fd = out->bounded,
         .cgroup_v2 = out->cgroup_v2,
         .cgroup_v1_memory = out->cgroup_v1_memory,
     };

@@ -1,6 +1,7 @@
 /* What a builder sets up once for all its RUNs: the runtime on PATH, the seccomp profile, places for bundles.
  */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -12,7 +13,9 @@
 #include "wherry/base/fs.h"
 #include "wherry/platform/process.h"
 
-static struct wh_container container = {.cgroup_v2 = -1, .cgroup_v1_memory = -1};
+#define BOUNDED_TIMEOUT_MS 30000
+
+static struct wh_container container = {.bounded_fd = -1, .cgroup_v2 = -1, .cgroup_v1_memory = -1};
 static bool known;
 
 static pthread_mutex_t ready_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -25,6 +28,7 @@ int wh_container_init(const struct wh_container_options *options, struct wh_erro
     container.run_dir = wh_strdup(options->run_dir);
     container.state_dir = wh_strdup(options->state_dir);
     container.runtime_name = wh_strdup(options->runtime);
+    container.bounded_fd = options->bounded_fd;
     container.cgroup_v2 = options->cgroup_v2;
     container.cgroup_v1_memory = options->cgroup_v1_memory;
     known = true;
@@ -63,10 +67,24 @@ static int choose_runtime(struct wh_error *err)
     return 0;
 }
 
+/* The launcher moves us into our groups while we work; a RUN must not start outside of them. */
+static int wait_bounded(struct wh_error *err)
+{
+    struct pollfd pfd = {.fd = container.bounded_fd, .events = POLLIN};
+    int n = container.bounded_fd < 0 ? 1 : 0;
+    while (n == 0 || (n < 0 && errno == EINTR)) {
+        n = poll(&pfd, 1, BOUNDED_TIMEOUT_MS);
+        if (n == 0)
+            return wh_fail(err, WH_E_TIMEOUT, "the builder was not put into its control groups within %d s",
+                           BOUNDED_TIMEOUT_MS / 1000);
+    }
+    return n < 0 ? wh_fail_errno(err, "wait for the control groups") : 0;
+}
+
 static int make_ready(struct wh_error *err)
 {
     wh_autostr program = {0};
-    if (choose_runtime(err) < 0)
+    if (choose_runtime(err) < 0 || wait_bounded(err) < 0)
         return -1;
     if (container.is_crun) {
         if (wh_seccomp_load(container.state_dir, &program, err) < 0)

@@ -17,6 +17,7 @@ struct wh_container {
     char *runtime_name; /* as configured; NULL: find one */
     char *runtime;      /* the program */
     bool is_crun;
+    int bounded_fd;
     int cgroup_v2;
     int cgroup_v1_memory;
     char *seccomp; /* the compiled profile in base64; crun only */

@@ -19,6 +19,7 @@ struct wh_builder_env {
     cJSON *scope;         /* owned: the trust scope; NULL: local */
     cJSON *options;       /* owned; NULL: none */
     int launcher;         /* owned: readable at end of file when the launcher is gone */
+    int bounded;          /* owned: readable once this process is in its groups; RUN waits for it */
     int cgroup_v2;        /* owned; -1 */
     int cgroup_v1_memory; /* owned; -1 */
 };

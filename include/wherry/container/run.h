@@ -16,7 +16,9 @@ struct wh_container_options {
     const char *run_dir;   /* the builder's private tmpfs: bundles, mount points, secrets */
     const char *state_dir; /* where the compiled seccomp profile is kept */
     const char *runtime;   /* path or name; NULL: crun, else runc, on PATH */
-    int cgroup_v2; /* the build's v2 group (see platform/cgroup.h); -1. Borrowed for ever, as the next */
+    int bounded_fd; /* readable once this process is in its control groups: no RUN starts before; -1: it is.
+                       Borrowed */
+    int cgroup_v2;  /* the build's v2 group (see platform/cgroup.h); -1. Borrowed for ever, as the next */
     int cgroup_v1_memory; /* -1 */
 };
 /* Finds the runtime, compiles or loads the seccomp profile. Not thread-safe; once per process. */
