@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "solve.h"
+#include "build/solve.h"
 
 #include "wherry/base/fs.h"
 #include "wherry/container/rootfs.h"

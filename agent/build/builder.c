@@ -1,7 +1,7 @@
 /* The builder process: one request, one build, one result. */
 #include <unistd.h>
 
-#include "solve.h"
+#include "build/output.h"
 
 #include "wherry/base/log.h"
 
@@ -88,12 +88,13 @@ static int solve(struct build *b, cJSON *result, struct wh_error *err)
         return -1;
     wh_df_lint(b->df);
     warn_all(b, b->df->warnings, b->df->nwarnings);
-    if (make_plan(b, err) < 0 || stages_prepare(b, err) < 0)
+    if (make_plan(b, err) < 0 || outputs_prepare(b, err) < 0 || stages_prepare(b, err) < 0)
         return -1;
     warn_all(b, b->stages[b->plan->target].eval->warnings, b->stages[b->plan->target].eval->nwarnings);
-    if (stages_run(b, err) < 0)
-        return -1;
-    return build_export(b, result, err);
+    int status = stages_run(b, err);
+    if (blobs_finish(b, status == 0 ? err : NULL) < 0)
+        status = -1;
+    return status == 0 ? build_export(b, result, err) : -1;
 }
 
 static void add_failure(struct build *b, cJSON *result, const struct wh_error *err)
@@ -118,6 +119,7 @@ static void build_clear(struct build *b)
         free(b->stages[i].nodes);
     }
     free(b->stages);
+    outputs_clear(b);
     wh_df_plan_free(b->plan);
     wh_df_free(b->df);
     for (size_t i = 0; i < b->nimages; i++) {

@@ -5,7 +5,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "solve.h"
+#include "build/solve.h"
 
 #include "wherry/base/secret.h"
 

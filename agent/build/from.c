@@ -2,7 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "solve.h"
+#include "build/solve.h"
 
 #include "wherry/container/rootfs.h"
 

@@ -5,7 +5,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "solve.h"
+#include "build/solve.h"
 
 #include "wherry/base/clock.h"
 #include "wherry/base/fs.h"

@@ -1,5 +1,5 @@
 /* Base images and images that files are copied from: each resolved once per build. */
-#include "solve.h"
+#include "build/solve.h"
 
 static void notice(void *data, const char *line)
 {

@@ -1,5 +1,5 @@
 /* Keys: SHA-256 over fields, each with its length in front, so that no two lists of fields read alike. */
-#include "solve.h"
+#include "build/solve.h"
 
 /* Part of every key: raise it when a step's result changes for the same inputs. */
 #define KEY_VERSION "wherry-key-1"

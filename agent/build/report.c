@@ -1,7 +1,7 @@
 /* Progress events to the client. */
 #include <errno.h>
 
-#include "solve.h"
+#include "build/solve.h"
 
 #include "wherry/base/clock.h"
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "solve.h"
+#include "build/solve.h"
 
 #include "wherry/base/fs.h"
 #include "wherry/base/secret.h"

@@ -1,6 +1,6 @@
 /* Runs what is missing: a thread per stage that must run, each step as soon as what it needs is there
  * (builder.md §2). */
-#include "solve.h"
+#include "build/output.h"
 
 static bool misses(const struct stage *s)
 {
@@ -82,6 +82,7 @@ static int run_node(struct build *b, struct stage *s, struct node *node, struct 
             return -1;
     }
     state_push(&s->state, &node->layer);
+    blobs_begin(b, s, &node->layer);
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /* Stages before anything runs: evaluated in the order of their dependencies, keyed, and looked up (builder.md
  * §2, §3). */
-#include "solve.h"
+#include "build/solve.h"
 
 /* What a stage stands on, as a key: an image by its layers alone, so that another tag of the same layers
  * hits. */

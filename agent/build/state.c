@@ -1,5 +1,5 @@
 /* A stack of layers: what a stage has come to. */
-#include "solve.h"
+#include "build/solve.h"
 
 void state_clear(struct state *s)
 {

@@ -1,6 +1,6 @@
 /* One step: its keys, whether the store has it, its execution and record (builder.md §3; design.md "Trust").
  */
-#include "solve.h"
+#include "build/solve.h"
 
 #include "wherry/base/clock.h"
 
