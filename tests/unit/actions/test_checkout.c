@@ -17,6 +17,7 @@
 #include "actions/checkout.h"
 #include "wherry/base/clock.h"
 #include "wherry/base/fs.h"
+#include "wherry/base/secret.h"
 
 #define TOKEN "ghs_secretsecretsecret"
 
@@ -25,6 +26,7 @@
 
 static char *root; /* of everything */
 static char *url;  /* of the server */
+static char *api;  /* of the REST API beside it */
 static pid_t server;
 static char *work; /* a copy to commit in */
 static const char *first_commit, *second_commit, *tag_commit, *pull_commit;
@@ -35,7 +37,23 @@ static const char server_code[] =
     "from tests.e2e.support.gitserver import GitServer\n"
     "s = GitServer(pathlib.Path(sys.argv[2]))\n"
     "s.private.add('acme/app'); s.allow('" TOKEN "')\n"
-    "print(s.url, flush=True)\n"
+    "from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer\n"
+    "import json, threading\n"
+    "class Api(BaseHTTPRequestHandler):\n"
+    "    def log_message(self, *a): pass\n"
+    "    def do_GET(self):\n"
+    "        known = {'/repos/acme/lib': {'default_branch': 'main'}, '/repos/acme/lib/hash-algorithm': "
+    "{'hash_algorithm': 'sha1'}}\n"
+    "        good = self.headers.get('Authorization') == 'token " TOKEN "' and self.path in known\n"
+    "        body = json.dumps(known[self.path] if good else {'message': 'Not Found'}).encode()\n"
+    "        self.send_response(200 if good else 404)\n"
+    "        self.send_header('Content-Type', 'application/json')\n"
+    "        self.send_header('Content-Length', str(len(body)))\n"
+    "        self.end_headers()\n"
+    "        self.wfile.write(body)\n"
+    "api = ThreadingHTTPServer(('127.0.0.1', 0), Api)\n"
+    "threading.Thread(target=api.serve_forever, daemon=True).start()\n"
+    "print(s.url, 'http://127.0.0.1:%d' % api.server_address[1], flush=True)\n"
     "while True:\n"
     "    time.sleep(0.02)\n"
     "    f = pathlib.Path(sys.argv[2]) / 'fail'\n"
@@ -87,7 +105,10 @@ static void start_server(void)
     char line[200];
     assert_non_null(fgets(line, sizeof(line), f));
     fclose(f);
-    url = wh_view_dup(wh_view_trim(wh_view_of(line)));
+    struct wh_view git_url, api_url;
+    assert_true(wh_view_split(wh_view_trim(wh_view_of(line)), ' ', &git_url, &api_url));
+    url = wh_view_dup(git_url);
+    api = wh_view_dup(api_url);
 }
 
 static int group_setup(void **state)
@@ -131,6 +152,7 @@ static int group_teardown(void **state)
     wh_strv_free(kept);
     free(root);
     free(url);
+    free(api);
     free(work);
     return rc;
 }
@@ -185,7 +207,7 @@ static struct result stage(const char *ref, bool post, const char *const *env)
                                        {"RUNNER_TEMP", temp},
                                        {"GITHUB_REPOSITORY", "acme/app"},
                                        {"GITHUB_SERVER_URL", url},
-                                       {"GITHUB_API_URL", "http://127.0.0.1:1"},
+                                       {"GITHUB_API_URL", api},
                                        {"GITHUB_REF", "refs/heads/main"},
                                        {"GITHUB_SHA", second_commit},
                                        {"GITHUB_EVENT_NAME", "push"},
@@ -240,8 +262,10 @@ static void must_lack(const struct result *r, const char *text)
 
 static void must_succeed(const struct result *r)
 {
-    if (r->code != 0)
-        fail_msg("exit code %d:\n%s", r->code, r->log);
+    if (r->code != 0) {
+        fprintf(stderr, "%s\n", r->log);
+        fail_msg("exit code %d", r->code);
+    }
     if (strstr(r->log, "error:") || strstr(r->log, "fatal:"))
         fail_msg("complaints:\n%s", r->log);
 }
@@ -487,6 +511,28 @@ static void test_failures(void **state)
     must_have(&none, "Input required and not supplied: token");
 }
 
+/* No ref and not the workflow's own repository: the service knows the default branch. */
+static void test_another_repository(void **state)
+{
+    (void)state;
+    shell("cp -r %s/served/acme/app.git %s/served/acme/lib.git", root, root);
+    static const char *const versions[] = {"v4", "v7"};
+    for (size_t i = 0; i < WH_COUNT(versions); i++) {
+        fresh();
+        autoresult r = STAGE(versions[i], false, "INPUT_REPOSITORY=acme/lib");
+        must_succeed(&r);
+        must_have(&r, "::group::Determining the default branch");
+        must_have(&r, "Default branch 'main'");
+        must_say(r.outputs, "ref", "refs/heads/main");
+        must_be_at(second_commit);
+    }
+    autoresult none = STAGE("v4", false, "INPUT_REPOSITORY=acme/none");
+    assert_int_equal(none.code, 1);
+    must_have(&none, "404");
+    must_have(&none, "Waiting 0 seconds before trying again");
+    must_lack(&none, TOKEN);
+}
+
 static void test_retry(void **state)
 {
     (void)state;
@@ -593,6 +639,7 @@ static void test_same_as_git(void **state)
 
 int main(void)
 {
+    wh_secrets_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cold_warm_post),
         cmocka_unit_test(test_groups_by_version),
@@ -602,6 +649,7 @@ int main(void)
         cmocka_unit_test(test_recreated),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_retry),
+        cmocka_unit_test(test_another_repository),
         cmocka_unit_test(test_guard),
         cmocka_unit_test(test_token_is_in_no_argument_list),
         cmocka_unit_test(test_same_as_git),
