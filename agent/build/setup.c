@@ -157,3 +157,16 @@ int wh_builder_setup(struct wh_builder_env *out, struct wh_error *err)
     };
     return wh_container_init(&options, err);
 }
+
+void wh_builder_env_clear(struct wh_builder_env *env)
+{
+    const int fds[] = {env->channel, env->launcher, env->cgroup_v2, env->cgroup_v1_memory};
+    for (size_t i = 0; i < WH_COUNT(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    free(env->state);
+    free(env->run_dir);
+    cJSON_Delete(env->scope);
+    cJSON_Delete(env->options);
+    *env = (struct wh_builder_env){.channel = -1, .launcher = -1, .cgroup_v2 = -1, .cgroup_v1_memory = -1};
+}

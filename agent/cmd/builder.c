@@ -20,5 +20,7 @@ int wh_cmd_builder(int argc, char **argv)
         wh_log_error("builder: %s", wh_error_text(&err));
         return 1;
     }
-    return wh_builder_main(&env);
+    int status = wh_builder_main(&env);
+    wh_builder_env_clear(&env);
+    return status;
 }

@@ -29,6 +29,8 @@ struct wh_builder_env {
  * first RUN. */
 int wh_builder_setup(struct wh_builder_env *out, struct wh_error *err);
 
+void wh_builder_env_clear(struct wh_builder_env *env);
+
 /* In agent/build/: the solver's half. Returns the process' exit code. */
 int wh_builder_main(struct wh_builder_env *env);
 
