@@ -62,8 +62,6 @@ static void close_rest(struct daemon *d)
     d->ended = true;
     status_stop(d->status);
     d->status = NULL;
-    wh_later_cancel(&d->version_later);
-    wh_runner_version_query_cancel(&d->version_query);
     uv_close((uv_handle_t *)&d->sigterm, NULL);
     uv_close((uv_handle_t *)&d->sigint, NULL);
 }
@@ -181,6 +179,8 @@ int wh_daemon_run(const struct wh_daemon_options *options, struct wh_error *err)
     uv_loop_init(&d.loop);
     d.http = wh_http_client_new(&d.loop, &http);
     int code = run(&d, err);
+    wh_later_cancel(&d.version_later);
+    wh_runner_version_query_cancel(&d.version_query);
     for (size_t i = 0; i < d.nrunners; i++)
         runner_free(d.runners[i]);
     free(d.runners);
