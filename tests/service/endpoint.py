@@ -210,6 +210,8 @@ def wrap(service: "Service", name: str, handler: Handler, api: bool) -> Callable
             service.recorder.scan(call.body + request.path_qs.encode(), f"a request to {name}", record)
             fault = call.fault = service.faults.take(name, request.path_qs, service.job_of(request))
             response = await apply_before(call, fault) if fault else None
+            if response is not None:
+                service.unheard.add(name)
             if response is None:
                 try:
                     response = await handler(call)

@@ -46,7 +46,8 @@ async def acquire(call: Call) -> web.Response:
     if job.runner != runner.id:
         call.error("acquire", "this job was announced to another runner", job)
         return run_error(409, "job assignment is invalid")
-    if job.acknowledge and "acknowledged" not in job.times:
+    # One try is all that an acknowledgement gets.
+    if job.acknowledge and "acknowledged" not in job.times and "broker.acknowledge" not in service.unheard:
         call.error("order", "acquirejob before acknowledge", job)
     if body.get("billingOwnerId") != job.billing:
         call.error("acquire", f"billingOwnerId is {body.get('billingOwnerId')!r}, expected {job.billing!r}", job)

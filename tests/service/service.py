@@ -56,6 +56,7 @@ class Service:
         self.faults = Faults(self.clock)
         self.tokens = Tokens(self.clock, self.recorder)
         self.runners: dict[int, Runner] = {}
+        self.unheard: set[str] = set()  # endpoints that a fault answered in place of their handler
         self.jobs: dict[str, Job] = {}
         self.blobs: dict[str, Blob] = {}
         self.url = public_url
