@@ -190,6 +190,7 @@ class Service:
             return
         self._server.close()
         self._server = None
+        self.unheard.add("results.steps")
         self.drop_connections()
         await asyncio.sleep(seconds)
         await self._listen(self.port)
