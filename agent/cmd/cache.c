@@ -7,6 +7,7 @@
 #include "wherry/base/clock.h"
 #include "wherry/base/fs.h"
 #include "wherry/base/json.h"
+#include "wherry/platform/userns.h"
 #include "wherry/store/gc.h"
 
 struct options {
@@ -342,6 +343,8 @@ static int run(const struct verb *verb, const struct options *o)
 {
     wh_autoerror err = {0};
     wh_autofree char *dir = wh_state_dir(o->state);
+    /* A user's layers hold files of the user's sub-ids: become their root, where that can be. */
+    (void)wh_userns_enter(NULL);
     int rc = -1;
     struct wh_store *s =
         wh_store_open(&(struct wh_store_options){.dir = dir, .must_exist = true, .foreground = true}, &err);
