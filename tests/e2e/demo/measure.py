@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -78,6 +78,14 @@ def _split(job: dict[str, Any], result: dict[str, Any]) -> tuple[float, float]:
         if _PUSH.match(rest):
             return _epoch(stamp) - _epoch(result["started_at"]), _epoch(result["completed_at"]) - _epoch(stamp)
     return _seconds(result), 0.0
+
+
+def to_keep(run: Run) -> dict[str, Any]:
+    return {**asdict(run), "job": {}}
+
+
+def from_kept(values: dict[str, Any]) -> Run:
+    return Run(**{**values, "uploads": [Upload(**upload) for upload in values["uploads"]]})
 
 
 def run(stage: Stage, title: str) -> Run:

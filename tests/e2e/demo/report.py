@@ -19,7 +19,8 @@ def _bytes(count: int) -> str:
     return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
 
 
-def table(runs: list[Run], idle: int, peak: int) -> str:
+def table(runs: list[Run], idle: int, peak: int, cold_at: str | None) -> str:
+    """``cold_at``: when the cold run was made, if not just now."""
     rows: list[tuple[str, list[str]]] = [
         ("message -> first step", [_time(r.first_step) for r in runs]),
         *((name, [_time(r.steps[name]) for r in runs]) for name in ("checkout", "setup-buildx", "login")),
@@ -30,7 +31,7 @@ def table(runs: list[Run], idle: int, peak: int) -> str:
         ("bytes uploaded", [_bytes(r.uploaded) for r in runs]),
         ("digest in the registry", [r.digest[7:19] for r in runs]),
     ]
-    heads = ["run 1: cold", "run 2: same commit", "run 3: one line changed"]
+    heads = ["run 1: cold" + (f" ({cold_at})" if cold_at else ""), "run 2: same commit", "run 3: one line changed"]
     first = max(len(name) for name, _ in rows)
     widths = [max(len(heads[i]), *(len(cells[i]) for _, cells in rows)) for i in range(3)]
     lines = ["  ".join([" " * first, *(head.rjust(width) for head, width in zip(heads, widths))])]

@@ -17,11 +17,12 @@ from ..support import agent, debian
 from ..support.gitserver import GitServer
 from ..support.registry import Registry
 from ..support.repository import Repository, git
+from .kept import Kept, forget, key_of, load
 
 REPOSITORY = "demo/wherry"
 TOKEN = "ghs_demo0demo0demo0demo0"
 # The source line that the third run changes.
-CHANGED_FILE, CHANGED_FROM, CHANGED_TO = "agent/cmd/version.c", '"wherry %s\\n"', '"wherry %s, with one line changed\\n"'
+CHANGED_FILE, CHANGED_FROM, CHANGED_TO = "agent/cmd/version.c", '"wherry %s\\n"', '"wherry %s, one line changed ({})\\n"'
 # The same tree gives the same commit.
 _DATE = {"GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z"}
 
@@ -50,6 +51,17 @@ class Stage:
     service: ServiceProcess
     wherry: agent.Wherry
     base: str
+    key: str
+    kept: Kept | None
+
+    @property
+    def ports(self) -> list[int]:
+        return [int(url.rpartition(":")[2]) for url in (self.registry.host, self.registry.pull_host, self.git.url)]
+
+    @property
+    def call(self) -> int:
+        """Which call this is since the cold run."""
+        return self.kept.calls + 1 if self.kept else 1
 
     def stop(self) -> None:
         self.wherry.stop()
@@ -58,12 +70,11 @@ class Stage:
         self.registry.stop()
 
 
-def _clear(place: Path) -> None:
-    """Everything of an earlier call but the base image."""
-    place.mkdir(parents=True, exist_ok=True)
-    place.chmod(0o755)
+def _clear(place: Path, standing: bool) -> None:
+    """Everything of an earlier call goes, but for the base image; a store and a registry that stand stay too."""
+    stays = {"cache", "state", "work", "registry", "kept.json"} if standing else {"cache"}
     for entry in place.iterdir():
-        if entry.name == "cache":
+        if entry.name in stays:
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
@@ -87,13 +98,13 @@ def _source(place: Path) -> Repository:
     return repo
 
 
-def change_a_line(repo: Repository) -> str:
-    """Commit the one-line change; the new commit."""
+def change_a_line(repo: Repository, call: int) -> str:
+    """Commit the one-line change (another one in each call); the new commit."""
     path = repo.work / CHANGED_FILE
     text = path.read_text()
     if text.count(CHANGED_FROM) != 1:
         raise StepFailed(f"{CHANGED_FILE} does not hold the line that the demo changes: {CHANGED_FROM}")
-    path.write_text(text.replace(CHANGED_FROM, CHANGED_TO))
+    path.write_text(text.replace(CHANGED_FROM, CHANGED_TO.format(call)))
     return repo.commit("Change one source line")
 
 
@@ -102,19 +113,31 @@ def build_packages() -> list[str]:
     return listed.stdout.split()
 
 
-def start(place: Path, say: Say) -> Stage:
-    _clear(place)
+def _tree() -> str:
+    """The id of the tree that is built: that of the last commit."""
+    return git(agent.ROOT, "-c", f"safe.directory={agent.ROOT}", "rev-parse", "HEAD^{tree}")
+
+
+def start(place: Path, say: Say, cold: bool) -> Stage:
+    place.mkdir(parents=True, exist_ok=True)
+    place.chmod(0o755)
     say("base image (mmdebstrap, made once)")
     try:
         layout = debian.layout(build_packages(), place / "mmdebstrap.log", place / "cache")
     except RuntimeError as error:
         raise StepFailed(f"making the base image: {error}") from None
+    key = key_of(_tree(), layout.name, agent.binary())
+    kept = None if cold else load(place, key)
+    if kept is None:
+        forget(place)
+    _clear(place, kept is not None)
+    ports = kept.ports if kept else [0, 0, 0]
     say("registry (docker-registry, with a password for pushes)")
-    registry = Registry(place / "registry")
+    registry = Registry(place / "registry", port=ports[0], pull_port=ports[1])
     base = registry.push_layout(layout, "base/debian-build:latest")
     registry.uploads()
     say("git server (smart HTTP, with a token)")
-    server = GitServer(place / "git")
+    server = GitServer(place / "git", port=ports[2])
     server.allow(TOKEN)
     server.private.add(REPOSITORY)
     repo = _source(place)
@@ -122,7 +145,9 @@ def start(place: Path, say: Say) -> Stage:
     service = ServiceProcess(place / "service.log")
     say("wherry register, wherry run")
     wherry = agent.Wherry(place)
-    stage = Stage(place, registry, server, repo, service, wherry, base)
+    # The service is a new one, which knows no runner of an earlier call.
+    shutil.rmtree(wherry.state / "runners", ignore_errors=True)
+    stage = Stage(place, registry, server, repo, service, wherry, base, key, kept)
     try:
         wherry.register(service.client, scope=REPOSITORY, name="demo")
         wherry.start(client=service.client)

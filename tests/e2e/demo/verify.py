@@ -67,8 +67,11 @@ def _tool(log: Path, *command: str) -> str:
     return done.stdout
 
 
-def image(stage: Stage, run: Run, *, changed: bool) -> str:
-    """Inspect, copy, re-hash and unpack the pushed image, and run its program; what it printed."""
+def image(stage: Stage, run: Run, *, changed: int = 0) -> str:
+    """Inspect, copy, re-hash and unpack the pushed image, and run its program; what it printed.
+
+    ``changed`` is the number of the call whose changed line it must show; 0 for the unchanged program.
+    """
     log = stage.place / "verify.log"
     reference = f"docker://{stage.registry.pull_host}/{REPOSITORY}"
     inspected = json.loads(_tool(log, "skopeo", "inspect", "--tls-verify=false", f"{reference}:latest"))
@@ -85,7 +88,8 @@ def image(stage: Stage, run: Run, *, changed: bool) -> str:
     _tool(log, "umoci", "unpack", *rootless, "--image", f"{layout}:demo", str(bundle))
     printed = _run_in_crun(bundle, log)
     _demand(printed.startswith("wherry "), f"the image's program printed {printed!r}", log)
-    _demand((CHANGED_TO[len('"wherry %s'):-3] in printed) == changed, f"the image's program printed {printed!r}", log)
+    says = CHANGED_TO.format(changed).removeprefix('"wherry %s').removesuffix('\\n"')
+    _demand((says in printed) if changed else "changed" not in printed, f"the image's program printed {printed!r}", log)
     return printed.splitlines()[0]
 
 
