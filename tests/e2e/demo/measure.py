@@ -17,7 +17,7 @@ from .stage import REPOSITORY, TOKEN, Stage, StepFailed
 
 WORKFLOW = ROOT / ".github/workflows/image.yml"
 BUILD_STEP = "docker/build-push-action@v6"
-_VERTEX = re.compile(r"#(\d+) (\[[^\]]+\] (?:RUN|COPY|ADD|WORKDIR)\b.*|CACHED\b.*)")
+_VERTEX = re.compile(r"#(\d+) (?:\[[^\]]+\] (?:RUN|COPY|ADD|WORKDIR)\b|(CACHED)\b)")
 _PUSH = re.compile(r"#\d+ (?:exporting to image|exporting layers|pushing|uploading)")
 
 
@@ -64,8 +64,9 @@ def _steps_of_the_build(lines: list[str]) -> tuple[int, int]:
     named: dict[str, bool] = {}
     for line in lines:
         match = _VERTEX.match(line)
-        if match:
-            named[match[1]] = named.get(match[1], False) or match[2].startswith("CACHED")
+        # A base image is CACHED too, but it is no step that makes a layer.
+        if match and (match[2] is None or match[1] in named):
+            named[match[1]] = named.get(match[1], False) or match[2] is not None
     cached = sum(named.values())
     return len(named) - cached, cached
 

@@ -26,6 +26,8 @@ CHANGED_FILE, CHANGED_FROM, CHANGED_TO = "agent/cmd/version.c", '"wherry %s\\n"'
 # The same tree gives the same commit.
 _DATE = {"GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z"}
 
+JOB_USER = 59198
+
 Say = Callable[[str], None]
 
 
@@ -145,6 +147,8 @@ def start(place: Path, say: Say, cold: bool) -> Stage:
     service = ServiceProcess(place / "service.log")
     say("wherry register, wherry run")
     wherry = agent.Wherry(place)
+    # The work folder of a call before this one belongs to its job user.
+    wherry.job_user = JOB_USER if os.getuid() == 0 else None
     # The service is a new one, which knows no runner of an earlier call.
     shutil.rmtree(wherry.state / "runners", ignore_errors=True)
     stage = Stage(place, registry, server, repo, service, wherry, base, key, kept)

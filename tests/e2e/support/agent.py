@@ -36,6 +36,7 @@ class Wherry:
         self.env = {k: v for k, v in os.environ.items() if not k.upper().startswith(("GITHUB_", "ACTIONS_", "RUNNER_", "INPUT_"))}
         # Leaks of short commands are the unit tests' business; the exit code must be the command's own.
         self.env |= {"WHERRY_STATE": str(self.state), "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1", "LANG": "C.UTF-8", **env}
+        self.job_user: int | None = JOB_USER if os.getuid() == 0 else None
         # Words before the agent's own command line, such as an unshare.
         self.prefix: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,7 +52,7 @@ class Wherry:
 
     def register(self, client: Client, *extra: str, scope: str = "acme/web", name: str = "box1") -> None:
         token, url = client.token(scope)
-        user = ["--job-user", str(JOB_USER)] if os.getuid() == 0 and "--job-user" not in extra else []
+        user = ["--job-user", str(self.job_user)] if self.job_user is not None and "--job-user" not in extra else []
         # The token is not in the command line, where others could read it.
         self.run("register", "--url", url, "--name", name, "--work", str(self.folder / "work"), *user, *extra, check=True,
                  env={"ACTIONS_RUNNER_INPUT_TOKEN": token})
