@@ -138,6 +138,8 @@ static int make(struct wh_store *store, int64_t layer, const struct wh_layer_opt
     if (wh_blob_commit_hashed(wh_steal(&writer), hash, result.size, WH_BLOB_ANY, &out->digest, &out->size,
                               err) < 0)
         return -1;
+    if (push && push->stream)
+        wh_registry_stream_whole(push->stream, out->size);
     *diff_id = result.diff_id;
     return 0;
 }

@@ -347,9 +347,14 @@ static int download_once(struct download *d, struct wh_error *why)
     if (status == 200 || status == 206) {
         if (d->received == (uint64_t)d->blob->size)
             return 1;
-        wh_fail(why, WH_E_NETWORK, "registry %s/%s: %s: the body ended after %llu of %lld bytes",
-                d->host->name, d->ref->path, d->what, (unsigned long long)d->received,
-                (long long)d->blob->size);
+        /* A whole answer that is too short is another blob; only a body without a length may have been cut
+         * off. */
+        bool whole = wh_http_response_header(http, "Content-Length") != NULL;
+        wh_fail(why, whole ? WH_E_DIGEST : WH_E_NETWORK,
+                "registry %s/%s: %s: it sent %llu bytes, but the blob's size is %lld", d->host->name,
+                d->ref->path, d->what, (unsigned long long)d->received, (long long)d->blob->size);
+        if (whole)
+            return -1;
         return 0;
     }
     oci_call_refused(d->registry, &call, http, why);

@@ -142,6 +142,15 @@ void wh_registry_stream_grow(struct wh_blob_stream *s, uint64_t total)
     pthread_mutex_unlock(&s->lock);
 }
 
+void wh_registry_stream_whole(struct wh_blob_stream *s, uint64_t total)
+{
+    pthread_mutex_lock(&s->lock);
+    s->available = total;
+    s->whole = true;
+    wake(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void end(struct wh_blob_stream *s, bool abort)
 {
     pthread_mutex_lock(&s->lock);
@@ -155,7 +164,7 @@ static void end(struct wh_blob_stream *s, bool abort)
 int wh_registry_stream_finish(struct wh_blob_stream *s, const struct wh_descriptor *blob,
                               enum wh_push_how *how, struct wh_error *err)
 {
-    wh_registry_stream_grow(s, (uint64_t)blob->size);
+    wh_registry_stream_whole(s, (uint64_t)blob->size);
     end(s, false);
     wh_autoerror why = {0};
     int failed = -1;

@@ -112,6 +112,9 @@ struct wh_blob_stream *wh_registry_stream_begin(struct wh_registry *r, const str
                                                 int fd, struct wh_error *err);
 void wh_registry_stream_grow(struct wh_blob_stream *s,
                              uint64_t total); /* any thread; fits wh_layer_options.progress */
+/* The file is whole: the upload ends by itself, though the registry has the blob only after
+ * wh_registry_stream_finish(). */
+void wh_registry_stream_whole(struct wh_blob_stream *s, uint64_t total);
 /* Waits for the end of the upload. blob is the finished descriptor. Frees s on every path. */
 int wh_registry_stream_finish(struct wh_blob_stream *s, const struct wh_descriptor *blob,
                               enum wh_push_how *how, struct wh_error *err);
