@@ -37,7 +37,9 @@ struct wh_run_mount {
     enum wh_run_mount_type type;
     const char *target; /* absolute, cleaned, not "/" */
     bool readonly;
-    int source_fd;           /* BIND, CACHE; borrowed; may be O_PATH */
+    /* BIND, CACHE; borrowed; may be O_PATH. It lies in a mount of the builder's own namespace (the store, a
+     * rootfs): a client's descriptor does not, so a context is copied into a tree first. */
+    int source_fd;
     const char *source_path; /* SOCKET, or BIND where source_fd is -1 */
     const void *content;     /* SECRET, FILE; borrowed */
     size_t content_len;
