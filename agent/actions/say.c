@@ -46,22 +46,27 @@ static void command(const char *name, const char *data)
     say(line.data, line.len);
 }
 
-#define FORMATTED(text)                                                                                      \
-    va_list args;                                                                                            \
-    va_start(args, fmt);                                                                                     \
-    wh_autofree char *text = wh_vprintf(fmt, args);                                                          \
-    va_end(args)
+/* fmt and the arguments after it as owned text, in a function that has them. */
+#define FORMAT(out)                                                                                          \
+    do {                                                                                                     \
+        va_list args;                                                                                        \
+        va_start(args, fmt);                                                                                 \
+        (out) = wh_vprintf(fmt, args);                                                                       \
+        va_end(args);                                                                                        \
+    } while (0)
 
 void wh_action_print(const char *fmt, ...)
 {
-    FORMATTED(text);
+    wh_autofree char *text = NULL;
+    FORMAT(text);
     wh_autofree char *line = wh_printf("%s\n", text);
     say(line, strlen(line));
 }
 
 void wh_action_group(const char *fmt, ...)
 {
-    FORMATTED(text);
+    wh_autofree char *text = NULL;
+    FORMAT(text);
     command("group", text);
 }
 
@@ -72,25 +77,29 @@ void wh_action_group_end(void)
 
 void wh_action_error(const char *fmt, ...)
 {
-    FORMATTED(text);
+    wh_autofree char *text = NULL;
+    FORMAT(text);
     command("error", text);
 }
 
 void wh_action_warning(const char *fmt, ...)
 {
-    FORMATTED(text);
+    wh_autofree char *text = NULL;
+    FORMAT(text);
     command("warning", text);
 }
 
 void wh_action_notice(const char *fmt, ...)
 {
-    FORMATTED(text);
+    wh_autofree char *text = NULL;
+    FORMAT(text);
     command("notice", text);
 }
 
 void wh_action_debug(const char *fmt, ...)
 {
-    FORMATTED(text);
+    wh_autofree char *text = NULL;
+    FORMAT(text);
     command("debug", text);
 }
 

@@ -453,7 +453,7 @@ int wh_cmd_exec(int argc, char **argv)
             fprintf(stderr, "wherry exec: %s\n", wh_error_text(&err));
         return 2;
     }
-    if (o.help) {
+    if (o.help || !o.file) {
         fputs(help, stdout);
         return 0;
     }

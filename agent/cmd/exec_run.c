@@ -16,6 +16,7 @@ struct exec {
     const struct wh_exec_job *job;
     uv_loop_t loop;
     struct wh_process worker;
+    struct wh_job_cgroup cgroup;
     struct wh_frame_conn *conn;
     uv_poll_t conn_poll, exit_poll;
     uv_signal_t interrupt, terminate;
@@ -183,6 +184,9 @@ static int start_worker(struct exec *x, struct wh_error *err)
         options.groups = x->job->user->groups;
         options.ngroups = x->job->user->ngroups;
     }
+    if (wh_job_cgroup_create(x->job->user ? x->job->user->uid : geteuid(),
+                             x->job->user ? x->job->user->gid : getegid(), &x->cgroup))
+        options.cgroups[options.ncgroups++] = x->cgroup.fd;
     int n = wh_process_spawn(&options, &x->worker, err);
     close(pair[1]);
     x->conn = wh_frame_conn_new(pair[0]);
@@ -230,12 +234,14 @@ static int report(const struct exec *x)
 
 int wh_exec_run(const struct wh_exec_job *job)
 {
-    struct exec x = {.job = job, .worker = WH_PROCESS_NONE, .started = wh_mono_ns()};
+    struct exec x = {
+        .job = job, .worker = WH_PROCESS_NONE, .cgroup = WH_JOB_CGROUP_NONE, .started = wh_mono_ns()};
     wh_autoerror err = {0};
     signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&x.loop);
     if (start_worker(&x, &err) < 0) {
         fprintf(stderr, "wherry exec: %s\n", wh_error_text(&err));
+        wh_job_cgroup_destroy(&x.cgroup);
         wh_frame_conn_free(x.conn);
         uv_loop_close(&x.loop);
         return 1;
@@ -244,6 +250,7 @@ int wh_exec_run(const struct wh_exec_job *job)
     send_frame(&x, job->frame);
     while (!x.gone || x.builds > 0)
         uv_run(&x.loop, UV_RUN_ONCE);
+    wh_job_cgroup_destroy(&x.cgroup);
     uv_walk(&x.loop, close_handle, NULL);
     uv_run(&x.loop, UV_RUN_DEFAULT);
     uv_loop_close(&x.loop);

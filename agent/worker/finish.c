@@ -77,6 +77,8 @@ static void clean_up_orphans(struct wh_job *j)
     wh_autoerror err = {0};
     if (wh_process_find_env("RUNNER_TRACKING_ID", j->tracking, kill_orphan, j, &err) < 0)
         wh_say_debug(j, "%s", wh_error_text(&err));
+    for (size_t i = 0; i < j->ncgroups; i++) /* and what got rid of the variable */
+        (void)wh_cgroup_kill(j->cgroups[i], NULL);
 }
 
 void wh_finish(struct wh_job *j)

@@ -83,6 +83,8 @@ struct wh_job {
     bool cancel_seen;      /* and acted on */
     struct wh_child *child;
     struct wh_run *running;
+    int *cgroups; /* of steps, owned: what they left is killed at the job's end */
+    size_t ncgroups;
 
     struct wh_github_output *outputs; /* texts owned */
     size_t noutputs;

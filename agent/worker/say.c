@@ -115,15 +115,19 @@ void wh_say_line(void *job, const char *line, size_t len)
     wh_say_text(job, "", line, len);
 }
 
-#define FORMATTED(text)                                                                                      \
-    va_list args;                                                                                            \
-    va_start(args, fmt);                                                                                     \
-    wh_autofree char *text = wh_vprintf(fmt, args);                                                          \
-    va_end(args)
+/* fmt and the arguments after it as owned text, in a function that has them. */
+#define FORMAT(out)                                                                                          \
+    do {                                                                                                     \
+        va_list args;                                                                                        \
+        va_start(args, fmt);                                                                                 \
+        (out) = wh_vprintf(fmt, args);                                                                       \
+        va_end(args);                                                                                        \
+    } while (0)
 
 void wh_say(struct wh_job *j, const char *fmt, ...)
 {
-    FORMATTED(text);
+    wh_autofree char *text = NULL;
+    FORMAT(text);
     wh_say_text(j, "", text, strlen(text));
 }
 
@@ -131,7 +135,8 @@ void wh_say_debug(struct wh_job *j, const char *fmt, ...)
 {
     if (!j->debug)
         return;
-    FORMATTED(text);
+    wh_autofree char *text = NULL;
+    FORMAT(text);
     wh_say_text(j, "##[debug]", text, strlen(text));
 }
 
@@ -178,12 +183,14 @@ void wh_say_issue(struct wh_job *j, enum wh_annotation_level level, const char *
 
 void wh_say_error(struct wh_job *j, const char *fmt, ...)
 {
-    FORMATTED(text);
+    wh_autofree char *text = NULL;
+    FORMAT(text);
     wh_say_issue(j, WH_ANNOTATION_FAILURE, text, NULL);
 }
 
 void wh_say_warning(struct wh_job *j, const char *fmt, ...)
 {
-    FORMATTED(text);
+    wh_autofree char *text = NULL;
+    FORMAT(text);
     wh_say_issue(j, WH_ANNOTATION_WARNING, text, NULL);
 }

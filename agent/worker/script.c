@@ -206,6 +206,13 @@ struct wh_child *wh_run_child(struct wh_job *j, struct wh_process_options *optio
     int64_t value;
     if (score && wh_parse_i64(score, -1000, 1000, &value))
         options->oom_score_adj = (int)value;
+    wh_autofree char *name = wh_printf("step-%zu", j->ncgroups + 1);
+    int cgroup = wh_job_cgroup_leaf(name);
+    if (cgroup >= 0) {
+        j->cgroups = wh_reallocarray(j->cgroups, j->ncgroups + 1, sizeof(int));
+        j->cgroups[j->ncgroups++] = cgroup;
+        options->cgroups[options->ncgroups++] = cgroup;
+    }
     struct wh_child_events events = {.line = wh_output_line, .frame = wh_action_frame, .data = j};
     return wh_child_start(&j->loop, options, fn, data, &events, NULL, err);
 }

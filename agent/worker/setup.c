@@ -43,7 +43,7 @@ static void say_permissions(struct wh_job *j)
     const char *text = wh_message_variable(j->message, "system.github.token.permissions");
     wh_autojson *json =
         text ? wh_json_parse(text, strlen(text), WH_MAX_JSON_BYTES, "token permissions", NULL) : NULL;
-    if (!cJSON_IsObject(json) || !json->child)
+    if (!json || !cJSON_IsObject(json) || !json->child)
         return;
     say_group(j, "GITHUB_TOKEN Permissions");
     for (const cJSON *item = json->child; item; item = item->next)

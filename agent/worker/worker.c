@@ -127,6 +127,9 @@ static void job_clear(struct wh_job *j)
         free((char *)j->outputs[i].name);
         free((char *)j->outputs[i].value);
     }
+    for (size_t i = 0; i < j->ncgroups; i++)
+        close(j->cgroups[i]);
+    free(j->cgroups);
     free(j->mains);
     free(j->posts);
     free(j->records);

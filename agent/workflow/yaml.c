@@ -52,7 +52,7 @@ static struct wh_yaml *new_node(struct reader *r, enum wh_yaml_kind kind, struct
     set_place(node, token);
     if (doc->nnodes == doc->cap) {
         doc->cap = doc->cap ? doc->cap * 2 : 64;
-        doc->nodes = wh_reallocarray(doc->nodes, doc->cap, sizeof *doc->nodes);
+        doc->nodes = wh_reallocarray(doc->nodes, doc->cap, sizeof(void *));
     }
     doc->nodes[doc->nnodes++] = node;
     return node;
@@ -70,7 +70,7 @@ static void set_properties(struct reader *r, struct wh_yaml *node, struct fy_tok
                            struct fy_token *tag)
 {
     if (anchor) {
-        r->anchors = wh_reallocarray(r->anchors, r->nanchors + 1, sizeof *r->anchors);
+        r->anchors = wh_reallocarray(r->anchors, r->nanchors + 1, sizeof(struct anchor));
         r->anchors[r->nanchors++] = (struct anchor){token_text(anchor), node};
     }
     char *text = token_text(tag);

@@ -129,7 +129,7 @@ int wh_process_run(const struct wh_process_options *options, size_t max, struct 
     if (errors)
         close(wh_steal_fd(&err_write));
     drain_both(out_read, err_read, max, out, errors);
-    struct wh_process_exit ended;
+    struct wh_process_exit ended = {0};
     if (wh_process_wait(&process, &ended, err) < 0)
         return -1;
     return ended.code;

@@ -69,12 +69,12 @@ struct wh_process {
  * blocked meanwhile, for the time of an exec (the memory is shared until then, nothing is copied). */
 int wh_process_spawn(const struct wh_process_options *options, struct wh_process *out, struct wh_error *err);
 
-/* Starts a child that goes on in this program: main(data) is its whole life, its return value the exit code
+/* Starts a child that goes on in this program: run(data) is its whole life, its return value the exit code
  * (stdio is flushed, atexit handlers do not run). argv and path are not used, except that argv[0] becomes the
  * thread's name. env is installed as `environ`. Only the calling thread exists in the child: it must not
  * touch the parent's loop or HTTP client. All descriptors above 2 that are not in fds are closed in the
  * child. */
-int wh_process_fork(const struct wh_process_options *options, int (*main)(void *data), void *data,
+int wh_process_fork(const struct wh_process_options *options, int (*run)(void *data), void *data,
                     struct wh_process *out, struct wh_error *err);
 
 /* How it ended. */
@@ -129,5 +129,20 @@ int wh_process_find_env(const char *name, const char *value, wh_process_found_fn
                         struct wh_error *err);
 /* SIGKILL to every process in the cgroup folder and in those below (cgroup.kill where there is one). */
 int wh_cgroup_kill(int cgroup, struct wh_error *err);
+
+/* A group of the unified hierarchy for one job, made by its starter below its own group and handed to the
+ * job's user, who may make leaves in it. Best effort: where none can be made (v1 alone, no delegation), fd is
+ * -1 and everything goes on without. */
+struct wh_job_cgroup {
+    int fd, parent; /* owned */
+    char name[64];
+};
+#define WH_JOB_CGROUP_NONE ((struct wh_job_cgroup){.fd = -1, .parent = -1})
+/* Put fd into wh_process_options.cgroups of the job's first process. */
+bool wh_job_cgroup_create(uid_t owner, gid_t group, struct wh_job_cgroup *out);
+/* Kills everything in it, removes it, closes it. Harmless for WH_JOB_CGROUP_NONE. */
+void wh_job_cgroup_destroy(struct wh_job_cgroup *g);
+/* Inside the job: a leaf for one step in the job's group; its descriptor (owned by the caller), or -1. */
+int wh_job_cgroup_leaf(const char *name);
 
 #endif

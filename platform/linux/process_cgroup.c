@@ -1,0 +1,88 @@
+/* A control group for the processes of one job, so that nothing of it can hide by leaving its process group
+ * or its environment. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cgroup_internal.h"
+#include "wherry/base/fs.h"
+#include "wherry/platform/process.h"
+
+static int open_dir(int at, const char *path)
+{
+    return openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+bool wh_job_cgroup_create(uid_t owner, gid_t group, struct wh_job_cgroup *out)
+{
+    static unsigned count;
+    *out = WH_JOB_CGROUP_NONE;
+    wh_autofree char *own = wh_cgroup_own_dir(NULL);
+    wh_autoclose int parent = own ? open_dir(AT_FDCWD, own) : -1;
+    if (parent < 0)
+        return false;
+    snprintf(out->name, sizeof out->name, "wherry-job-%d-%u", (int)getpid(), ++count);
+    if (mkdirat(parent, out->name, 0755) < 0)
+        return false;
+    out->fd = open_dir(parent, out->name);
+    if (out->fd < 0 || (owner != geteuid() && (fchown(out->fd, owner, group) < 0 ||
+                                               fchownat(out->fd, "cgroup.procs", owner, group, 0) < 0))) {
+        wh_close_fd(&out->fd);
+        unlinkat(parent, out->name, AT_REMOVEDIR);
+        *out = WH_JOB_CGROUP_NONE;
+        return false;
+    }
+    out->parent = wh_steal_fd(&parent);
+    return true;
+}
+
+int wh_job_cgroup_leaf(const char *name)
+{
+    wh_autofree char *own = wh_cgroup_own_dir(NULL);
+    /* Only in a group that was made for this job: anywhere else the leaf would be a stranger's neighbour. */
+    if (!own || !strstr(own, "/wherry-job-"))
+        return -1;
+    wh_autoclose int parent = open_dir(AT_FDCWD, own);
+    if (parent < 0 || (mkdirat(parent, name, 0755) < 0 && errno != EEXIST))
+        return -1;
+    return open_dir(parent, name);
+}
+
+static void remove_below(int dir, int depth)
+{
+    int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = copy < 0 ? NULL : fdopendir(copy);
+    if (!list) {
+        wh_close_fd(&copy);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(list));) {
+        if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+            continue;
+        wh_autoclose int below = open_dir(dir, entry->d_name);
+        if (below >= 0 && depth < 16)
+            remove_below(below, depth + 1);
+        unlinkat(dir, entry->d_name, AT_REMOVEDIR);
+    }
+    closedir(list);
+}
+
+void wh_job_cgroup_destroy(struct wh_job_cgroup *g)
+{
+    if (g->fd >= 0) {
+        wh_cgroup_kill(g->fd, NULL);
+        /* Killed processes leave the group a moment later. */
+        for (int i = 0; i < 20; i++) {
+            remove_below(g->fd, 0);
+            if (unlinkat(g->parent, g->name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+                break;
+            usleep(1000);
+        }
+    }
+    wh_close_fd(&g->fd);
+    wh_close_fd(&g->parent);
+    *g = WH_JOB_CGROUP_NONE;
+}
