@@ -121,6 +121,7 @@ struct renewal {
 
 struct worker {
     struct wh_process process;
+    struct wh_job_cgroup cgroup; /* of all that the job starts */
     struct wh_frame_conn *conn;
     uv_poll_t *exit_poll, *frame_poll;
     uint64_t started_ms;

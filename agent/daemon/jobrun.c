@@ -305,6 +305,7 @@ void jobrun_start(struct runner *r, const struct wh_broker_message *job)
     j->display_name = wh_strdup(job->request_id);
     j->announced_ms = wh_mono_ms();
     j->worker.process = WH_PROCESS_NONE;
+    j->worker.cgroup = WH_JOB_CGROUP_NONE;
     r->job = j;
     if (!job->should_acknowledge) {
         acquire(j, job);

@@ -54,6 +54,7 @@ void worker_drop(struct jobrun *j)
         wh_process_signal(&j->worker.process, SIGKILL);
         wh_process_forget(&j->worker.process);
     }
+    wh_job_cgroup_destroy(&j->worker.cgroup); /* and whatever the job left in it */
     j->worker.process = WH_PROCESS_NONE;
 }
 
@@ -202,6 +203,9 @@ static int spawn(struct jobrun *j, int control, struct wh_error *err)
         o.groups = user->user.groups;
         o.ngroups = user->user.ngroups;
     }
+    if (wh_job_cgroup_create(user->change ? user->user.uid : geteuid(),
+                             user->change ? user->user.gid : getegid(), &j->worker.cgroup))
+        o.cgroups[o.ncgroups++] = j->worker.cgroup.fd;
     return wh_process_spawn(&o, &j->worker.process, err);
 }
 
@@ -225,6 +229,7 @@ int worker_start(struct jobrun *j, struct wh_error *err)
     int code = spawn(j, pair[1], err);
     close(pair[1]);
     if (code < 0) {
+        wh_job_cgroup_destroy(&j->worker.cgroup);
         close(pair[0]);
         return wh_wrap(err, "start the worker");
     }

@@ -16,6 +16,47 @@ static int open_dir(int at, const char *path)
     return openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 }
 
+static void remove_below(int dir, int depth)
+{
+    int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = copy < 0 ? NULL : fdopendir(copy);
+    if (!list) {
+        wh_close_fd(&copy);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(list));) {
+        if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+            continue;
+        wh_autoclose int below = open_dir(dir, entry->d_name);
+        if (below >= 0 && depth < 16)
+            remove_below(below, depth + 1);
+        unlinkat(dir, entry->d_name, AT_REMOVEDIR);
+    }
+    closedir(list);
+}
+
+/* Groups whose maker was killed: the empty ones go; in the others something still ends by itself. */
+static void sweep(int parent)
+{
+    int copy = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = copy < 0 ? NULL : fdopendir(copy);
+    if (!list) {
+        wh_close_fd(&copy);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(list));) {
+        int pid;
+        if (sscanf(entry->d_name, "wherry-job-%d-", &pid) != 1 || pid <= 1 || kill(pid, 0) == 0 ||
+            errno != ESRCH)
+            continue;
+        wh_autoclose int dir = open_dir(parent, entry->d_name);
+        if (dir >= 0)
+            remove_below(dir, 0);
+        unlinkat(parent, entry->d_name, AT_REMOVEDIR);
+    }
+    closedir(list);
+}
+
 bool wh_job_cgroup_create(uid_t owner, gid_t group, struct wh_job_cgroup *out)
 {
     static unsigned count;
@@ -24,6 +65,7 @@ bool wh_job_cgroup_create(uid_t owner, gid_t group, struct wh_job_cgroup *out)
     wh_autoclose int parent = own ? open_dir(AT_FDCWD, own) : -1;
     if (parent < 0)
         return false;
+    sweep(parent);
     snprintf(out->name, sizeof out->name, "wherry-job-%d-%u", (int)getpid(), ++count);
     if (mkdirat(parent, out->name, 0755) < 0)
         return false;
@@ -49,25 +91,6 @@ int wh_job_cgroup_leaf(const char *name)
     if (parent < 0 || (mkdirat(parent, name, 0755) < 0 && errno != EEXIST))
         return -1;
     return open_dir(parent, name);
-}
-
-static void remove_below(int dir, int depth)
-{
-    int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *list = copy < 0 ? NULL : fdopendir(copy);
-    if (!list) {
-        wh_close_fd(&copy);
-        return;
-    }
-    for (struct dirent *entry; (entry = readdir(list));) {
-        if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
-            continue;
-        wh_autoclose int below = open_dir(dir, entry->d_name);
-        if (below >= 0 && depth < 16)
-            remove_below(below, depth + 1);
-        unlinkat(dir, entry->d_name, AT_REMOVEDIR);
-    }
-    closedir(list);
 }
 
 void wh_job_cgroup_destroy(struct wh_job_cgroup *g)
