@@ -104,12 +104,27 @@ void wh_progress_tick(struct wh_progress *p)
     }
 }
 
+/* A build that failed or was canceled: what still ran was stopped. */
+static void cancel_rest(struct wh_progress *p)
+{
+    for (size_t i = 0; i < p->nvertices; i++) {
+        struct pg_vertex *v = p->vertices[i];
+        if (v->ended)
+            continue;
+        v->ended = true;
+        v->state = WH_VERTEX_CANCELED;
+        v->finished = p->now;
+    }
+}
+
 void wh_progress_finish(struct wh_progress *p, bool ok)
 {
     if (p->finished)
         return;
     p->finished = true;
     wh_autostr out = {0};
+    if (!ok)
+        cancel_rest(p);
     if (p->style == WH_STYLE_PLAIN)
         pg_plain_finish(p);
     else if (p->style == WH_STYLE_TTY && (p->nvertices > 0 || p->hidden))

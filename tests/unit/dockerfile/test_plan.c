@@ -82,7 +82,7 @@ static void refusals(void **state)
                    2);
     assert_refused("ARG X\nFROM $X\n", "base name ($X) should not be blank", 2);
     assert_refused("FROM ${X:?name-it}\n", "failed to process \"${X:?name-it}\": X: name-it", 1);
-    assert_refused("ARG A=${B:?no B}\nFROM scratch\n", "failed to process \"${B:?no B}\": B: no B", 1);
+    assert_refused("ARG A=${B:?no-B}\nFROM scratch\n", "failed to process \"${B:?no-B}\": B: no-B", 1);
     assert_refused("FROM --platform=$NOPE scratch\n", "empty platform value from expression $NOPE", 1);
 }
 
