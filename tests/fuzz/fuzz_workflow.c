@@ -1,5 +1,6 @@
 /* Workflow files: any bytes give a message that the worker's reader takes, or an error. */
 #include <stdint.h>
+#include <stdlib.h>
 
 #include "wherry/job/message.h"
 #include "wherry/workflow/workflow.h"
@@ -14,8 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct wh_workflow_context context = {.github = github, .token = ""};
     for (size_t i = 0; w && i < wh_workflow_job_count(w) && i < 4; i++) {
         wh_error_clear(&err);
-        wh_autofree char *name = wh_workflow_job_name(w, i);
-        wh_autofree char *condition = wh_workflow_job_condition(w, i);
+        free(wh_workflow_job_name(w, i));
+        free(wh_workflow_job_condition(w, i));
         wh_autojson *message = wh_workflow_message(w, wh_workflow_job_id(w, i), &context, &err);
         wh_automessage *m = message ? wh_message_from_json(message, NULL) : NULL;
         if (message && !m)
