@@ -211,12 +211,14 @@ static void kill_container(struct running *r)
     }
 }
 
-/* A runtime that was killed (by the kernel, for want of memory) leaves its container to us. */
+/* A runtime that was killed (by the kernel, for want of memory), or canceled as it started, leaves its
+ * container to us. */
 static void kill_orphan(const struct running *r)
 {
-    pid_t pid = WIFSIGNALED(r->status) ? container_pid(r) : 0;
-    if (pid <= 0)
-        return;
+    pid_t pid = WIFSIGNALED(r->status) || r->canceled ? container_pid(r) : 0;
+    siginfo_t info;
+    if (pid <= 0 || waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+        return; /* none, or not our child: gone with the runtime */
     (void)kill(pid, SIGKILL);
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
