@@ -148,7 +148,7 @@ static bool tag_ok(struct wh_view tag)
     if (tag.len == 0 || tag.len > WH_MAX_REF_TAG)
         return false;
     for (size_t i = 0; i < tag.len; i++) {
-        int c = tag.data[i];
+        int c = (unsigned char)tag.data[i];
         if (!is_alnum(c) && c != '_' && (i == 0 || (c != '.' && c != '-')))
             return false;
     }

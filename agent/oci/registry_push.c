@@ -95,8 +95,9 @@ int oci_upload_start(struct oci_upload *u, struct wh_error *err)
 char *oci_upload_final_url(const struct oci_upload *u, const struct wh_digest *digest)
 {
     char text[WH_DIGEST_TEXT];
+    const char *location = u->location ? u->location : "";
     wh_autofree char *escaped = oci_url_escape(wh_digest_text(digest, text));
-    return wh_printf("%s%sdigest=%s", u->location, strchr(u->location, '?') ? "&" : "?", escaped);
+    return wh_printf("%s%sdigest=%s", location, strchr(location, '?') ? "&" : "?", escaped);
 }
 
 /* ---- one PUT ---- */

@@ -42,6 +42,7 @@ static int check_bomb(struct reader *r, struct wh_error *err)
 
 static ssize_t read_piece(struct reader *r, const void **data)
 {
+    *data = NULL;
     ssize_t n = canceled(r->cancel) ? wh_fail(&r->error, WH_E_CANCELED, "the unpacking was canceled")
                                     : oci_pump_next(r->pump, data, &r->error);
     if (n <= 0)

@@ -135,12 +135,13 @@ void oci_walk_free(struct oci_walk *w)
 {
     if (!w)
         return;
-    struct inode *inode, *next;
-    HASH_ITER(hh, w->inodes, inode, next)
-    {
-        HASH_DEL(w->inodes, inode);
+    struct inode *inode = w->inodes;
+    HASH_CLEAR(hh, w->inodes); /* the table; the entries stay linked */
+    while (inode) {
+        struct inode *next = inode->hh.next;
         free(inode->path);
         free(inode);
+        inode = next;
     }
     while (w->depth > 0)
         pop(w);
