@@ -154,7 +154,7 @@ void wh_bundle_clean(struct wh_bundle *b)
     }
     free(b->mounts);
     b->mounts = NULL;
-    /* Never across a mount that could not be undone: wh_remove_tree stays on one file system. */
+    /* Stops at a mount that could not be undone. */
     if (b->box)
         (void)wh_remove_tree(AT_FDCWD, b->box, NULL);
     free(b->box);

@@ -21,7 +21,8 @@ struct wh_container_options {
     int cgroup_v2;  /* the build's v2 group (see platform/cgroup.h); -1. Borrowed for ever, as the next */
     int cgroup_v1_memory; /* -1 */
 };
-/* Finds the runtime, compiles or loads the seccomp profile. Not thread-safe; once per process. */
+/* Only remembers them: the runtime is looked for, and the seccomp profile loaded or compiled, by the first
+ * RUN. Not thread-safe; once per process. */
 int wh_container_init(const struct wh_container_options *options, struct wh_error *err);
 
 enum wh_run_mount_type {
