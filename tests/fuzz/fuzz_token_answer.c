@@ -1,5 +1,15 @@
 /* The token call's answer. The first byte chooses the status. */
+#include <sodium.h>
+
 #include "github/token.h"
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc;
+    (void)argv;
+    return sodium_init() < 0 ? 1 : 0; /* secret memory needs it */
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
