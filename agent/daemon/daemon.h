@@ -63,6 +63,7 @@ struct runner {
     struct job_user user;
     int lock_fd;
     enum runner_state state;
+    bool creating;          /* a session is being asked for */
     struct wh_later *later; /* the next try of whatever the state tries */
     unsigned errors;        /* of polls in a row */
     unsigned conflicts, denials, sessions_refused;
@@ -96,6 +97,8 @@ void runner_drain(struct runner *r); /* the daemon drains, or stops */
 void runner_poll_now(struct runner *r);
 void runner_poll_in(struct runner *r, uint64_t ms);
 void runner_handle(struct runner *r, const struct wh_broker_message *message);
+/* The announcement came to nothing: it may come again. */
+void runner_forget_request(struct runner *r, const char *request_id);
 /* A remembered cancellation of this job: true with its time-out. */
 bool runner_take_cancel(struct runner *r, const char *job_id, uint64_t *timeout_ms);
 /* The job is over (freed after this). taken: it really was ours. */
@@ -151,7 +154,7 @@ struct jobrun {
     char *trouble;      /* why the agent completes it */
     uint64_t announced_ms;
 };
-void jobrun_start(struct runner *r, const struct wh_broker_message *announcement);
+void jobrun_start(struct runner *r, const struct wh_broker_message *job);
 void jobrun_cancel(struct jobrun *j, const char *reason, uint64_t timeout_ms);
 void jobrun_first_renewed(struct jobrun *j, bool ok, struct wh_error *err);
 void jobrun_lost(struct jobrun *j, const char *why);

@@ -255,10 +255,12 @@ static void on_acquired(void *data, enum wh_outcome outcome, cJSON **message, st
         acquired(j, wh_steal(message));
         return;
     }
-    if (outcome == WH_OUT_SKIP)
+    if (outcome == WH_OUT_SKIP) {
         wh_log_info("a job is not for us any more: %s", wh_error_text(err));
-    else
+    } else {
         wh_log_error("%s", wh_error_text(err));
+        runner_forget_request(j->r, j->request_id);
+    }
     end(j);
 }
 

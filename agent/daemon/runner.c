@@ -16,6 +16,7 @@
 #define CLOCK_PATIENCE_MS ((uint64_t)30 * 60 * 1000)
 #define POLL_ERRORS_TO_NEW_SESSION 10
 #define SKIP_MAX_MS 60000
+#define END_CREATING_MS 5000
 #define SESSION_FILE "session"
 
 /* ---- opening ---- */
@@ -157,15 +158,26 @@ static void on_session_deleted(void *data, enum wh_outcome outcome, struct wh_er
     ended(r);
 }
 
+static void delete_or_end(void *data)
+{
+    struct runner *r = data;
+    r->creating = false;
+    if (wh_session_is_open(r->session) && !r->removed && !r->keep_session)
+        wh_session_delete(r->session, on_session_deleted, r);
+    else
+        ended(r);
+}
+
 static void end_now(struct runner *r)
 {
     r->state = RUNNER_ENDING;
     wh_later_cancel(&r->later);
     wh_session_poll_abort(r->session);
-    if (wh_session_is_open(r->session) && !r->removed && !r->keep_session)
-        wh_session_delete(r->session, on_session_deleted, r);
+    /* A session that is just being made would stay behind and be a conflict for minutes. */
+    if (r->creating)
+        wh_later(&r->later, &r->d->loop, END_CREATING_MS, delete_or_end, r);
     else
-        ended(r);
+        delete_or_end(r);
 }
 
 static void end_later(void *data)
@@ -205,6 +217,13 @@ static void create_in(struct runner *r, uint64_t min_ms, uint64_t max_ms)
     wh_later(&r->later, &r->d->loop, wh_wait_ms(min_ms, max_ms), create, r);
 }
 
+/* A session that may still live is deleted first: it would be a conflict. */
+static void leave_session(struct runner *r)
+{
+    if (wh_session_is_open(r->session))
+        wh_session_delete(r->session, NULL, NULL);
+}
+
 /* A refused version: the newest official one may do, unless the user named one. */
 static bool try_newer_version(struct runner *r)
 {
@@ -221,6 +240,7 @@ static void too_old(struct runner *r, struct wh_error *err)
     const char *opt_in = getenv("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE");
     if (try_newer_version(r)) {
         wh_log_warning("%s: %s; asking for the newest version", r->config->name, wh_error_text(err));
+        leave_session(r);
         create_in(r, SESSION_RETRY_MIN_MS, SESSION_RETRY_MAX_MS);
         return;
     }
@@ -272,6 +292,12 @@ static bool common_outcome(struct runner *r, enum wh_outcome outcome, struct wh_
 static void on_created(void *data, enum wh_outcome outcome, struct wh_error *err)
 {
     struct runner *r = data;
+    bool asked = r->creating;
+    r->creating = false;
+    if (r->state == RUNNER_ENDING && asked) {
+        wh_later(&r->later, &r->d->loop, 0, delete_or_end, r);
+        return;
+    }
     if (r->state != RUNNER_CREATING)
         return;
     if (outcome == WH_OUT_OK) {
@@ -300,6 +326,7 @@ static void create(void *data)
         return;
     }
     r->state = RUNNER_CREATING;
+    r->creating = true;
     wh_session_set_version(r->session, version_of(r));
     wh_session_create(r->session, on_created, r);
 }
@@ -353,6 +380,7 @@ static void poll_failed(struct runner *r, enum wh_outcome outcome, struct wh_err
     wh_log_warning("%s: %s", r->config->name, wh_error_text(err));
     if (outcome == WH_OUT_DENIED || r->errors >= POLL_ERRORS_TO_NEW_SESSION) {
         r->errors = 0;
+        leave_session(r);
         new_session(r, false);
         return;
     }

@@ -21,6 +21,15 @@ static bool known_request(struct runner *r, const char *request_id)
     return false;
 }
 
+void runner_forget_request(struct runner *r, const char *request_id)
+{
+    for (size_t i = 0; i < WH_MAX_KNOWN_REQUESTS; i++)
+        if (wh_streq(r->requests[i], request_id)) {
+            free(r->requests[i]);
+            r->requests[i] = NULL;
+        }
+}
+
 static void on_job(struct runner *r, const struct wh_broker_message *m)
 {
     if (r->job || r->end_wanted || r->d->draining) {

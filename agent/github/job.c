@@ -8,9 +8,11 @@
 #include "wherry/base/log.h"
 #include "wherry/net/backoff.h"
 
-#define COMPLETE_TRIES 5
-#define COMPLETE_PAUSE_MS 5000
-#define COMPLETE_INNER_TRIES 3
+/* A job that isn't completed holds its place until its lock runs out: as long as somebody renews the lock,
+ * trying is worth it. */
+#define COMPLETE_FOR_MS ((uint64_t)15 * 60 * 1000)
+#define COMPLETE_PAUSE_MIN_MS 2000
+#define COMPLETE_PAUSE_MAX_MS 20000
 #define RENEW_CALL_MS 60000
 
 /* ---- reading the message ---- */
@@ -151,11 +153,15 @@ static void on_completed(void *data, struct gh_answer *answer)
         job->complete_done(job->complete_data, NULL);
         return;
     }
-    bool final = answer->status == 401 || answer->status == 404;
-    if (!final && ++job->complete_tries < COMPLETE_TRIES) {
+    bool final =
+        answer->status >= 400 && answer->status <= 499 && answer->status != 408 && answer->status != 429;
+    if (!final && wh_mono_ms() - job->complete_since_ms < COMPLETE_FOR_MS) {
         wh_log_warning("completing the job: %s; trying again", wh_error_text(answer->err));
-        wh_later(&job->complete_later, wh_http_client_loop(job->http),
-                 wh_wait_ms(COMPLETE_PAUSE_MS, COMPLETE_PAUSE_MS), complete_send, job);
+        uint64_t wait = wh_backoff_next(&job->complete_backoff);
+        int64_t after = answer->http ? wh_http_retry_after(answer->http, 60000) : -1;
+        if (after > 0)
+            wait = WH_MAX(wait, wh_wait_ms((uint64_t)after, (uint64_t)after));
+        wh_later(&job->complete_later, wh_http_client_loop(job->http), wait, complete_send, job);
         return;
     }
     wh_wrap(answer->err, "complete the job");
@@ -166,12 +172,8 @@ static void complete_send(void *data)
 {
     struct wh_github_job *job = data;
     wh_autofree char *url = gh_url(job->url, "completejob");
-    struct gh_call_options o = {.http = job->http,
-                                .method = "POST",
-                                .url = url,
-                                .body = job->completion,
-                                .token = job->token,
-                                .tries = COMPLETE_INNER_TRIES};
+    struct gh_call_options o = {
+        .http = job->http, .method = "POST", .url = url, .body = job->completion, .token = job->token};
     job->complete_call = gh_call_start(&o, on_completed, job);
 }
 
@@ -180,7 +182,9 @@ void wh_github_job_complete(struct wh_github_job *job, const struct wh_github_co
 {
     cJSON_Delete(job->completion);
     job->completion = gh_completion_body(job->plan_id, job->id, job->billing_owner_id, completion);
-    job->complete_tries = 0;
+    job->complete_since_ms = wh_mono_ms();
+    job->complete_backoff =
+        (struct wh_backoff){.min_ms = COMPLETE_PAUSE_MIN_MS, .max_ms = COMPLETE_PAUSE_MAX_MS};
     job->complete_lost = false;
     job->complete_done = done;
     job->complete_data = data;

@@ -3,6 +3,7 @@
 #define WH_GITHUB_JOB_INTERNAL_H
 
 #include "wherry/github/job.h"
+#include "wherry/net/backoff.h"
 #include "wherry/net/later.h"
 
 struct gh_call;
@@ -16,7 +17,8 @@ struct wh_github_job {
     cJSON *completion;
     struct gh_call *complete_call;
     struct wh_later *complete_later;
-    unsigned complete_tries;
+    struct wh_backoff complete_backoff;
+    uint64_t complete_since_ms;
     bool complete_lost; /* the answer of an earlier try never came */
     wh_github_done_fn complete_done;
     void *complete_data;

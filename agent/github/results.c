@@ -4,10 +4,13 @@
 #include <stdio.h>
 #include <utlist.h>
 
+#include "wherry/base/clock.h"
 #include "wherry/base/log.h"
 
 #define RESULTS_CALL_TRIES 3
 #define RESULTS_CALL_MS 30000
+#define RESULTS_AWAY_MS ((uint64_t)10 * 60 * 1000)
+#define RESULTS_AWAY_STEP_MS 30000
 
 struct wh_results *wh_results_new(struct wh_github_job *job, const char *spool)
 {
@@ -172,6 +175,22 @@ static void end_now(void *data)
     done(r->done_data, lost ? &err : NULL);
 }
 
+/* The budget is for a service that answers. While there is none, there is nobody to hand the logs to, and
+ * nobody who waits. */
+static void budget_over(void *data)
+{
+    struct wh_results *r = data;
+    if (r->away && wh_mono_ms() - r->finishing_since_ms < RESULTS_AWAY_MS)
+        wh_later(&r->budget, gh_results_loop(r), RESULTS_AWAY_STEP_MS, budget_over, r);
+    else
+        end_now(r);
+}
+
+void gh_results_note(struct wh_results *r, const struct wh_error *err)
+{
+    r->away = err && (err->code == WH_E_NETWORK || err->code == WH_E_TIMEOUT);
+}
+
 static void check_end(void *data)
 {
     struct wh_results *r = data;
@@ -198,6 +217,7 @@ void wh_results_finish(struct wh_results *r, unsigned budget_ms, wh_github_done_
     }
     if (!gh_steps_idle(r->steps))
         gh_steps_flush(r->steps, NULL, NULL);
-    wh_later(&r->budget, gh_results_loop(r), budget_ms, end_now, r);
+    r->finishing_since_ms = wh_mono_ms();
+    wh_later(&r->budget, gh_results_loop(r), budget_ms, budget_over, r);
     gh_results_moved(r);
 }

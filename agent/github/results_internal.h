@@ -14,7 +14,7 @@
 struct gh_steps;
 struct gh_steps *gh_steps_new(struct wh_results *r);
 void gh_steps_free(struct gh_steps *s);
-void gh_steps_set(struct gh_steps *s, const struct wh_step_record *step);
+void gh_steps_set(struct gh_steps *s, const struct wh_step_record *record);
 void gh_steps_flush(struct gh_steps *s, wh_github_done_fn done, void *data);
 bool gh_steps_idle(const struct gh_steps *s); /* nothing waits and nothing is under way */
 
@@ -60,10 +60,14 @@ struct wh_results {
     struct gh_steps *steps;
     struct wh_results_log *uploads;
     bool finishing;
+    bool away; /* the latest try found no service */
+    uint64_t finishing_since_ms;
     struct wh_later *check, *budget;
     wh_github_done_fn done;
     void *done_data;
 };
+/* How the latest try ended: err NULL, or what it failed by. */
+void gh_results_note(struct wh_results *r, const struct wh_error *err);
 /* Something came to its end: results_finish may be complete. Its callback comes later, not from within. */
 void gh_results_moved(struct wh_results *r);
 uv_loop_t *gh_results_loop(const struct wh_results *r);

@@ -88,6 +88,7 @@ static void on_answer(void *data, struct gh_answer *answer)
     else if (!wh_json_bool(answer->json, "ok", false))
         wh_fail(&err, WH_E_PROTOCOL, "steps update: the answer is not ok");
     bool failed = err.code != WH_OK;
+    gh_results_note(s->r, failed ? &err : NULL);
     for (size_t i = 0; i < s->count; i++) {
         s->steps[i].dirty |= failed && s->steps[i].under_way;
         s->steps[i].under_way = false;

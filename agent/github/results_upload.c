@@ -81,6 +81,7 @@ static void pump_again(void *data)
 
 static void try_again(struct wh_results_log *u, struct wh_error *err, int64_t after_ms)
 {
+    gh_results_note(u->r, err);
     free(u->why);
     u->why = wh_strdup(wh_error_text(err));
     uint64_t wait = wh_backoff_next(&u->backoff);
@@ -92,6 +93,7 @@ static void try_again(struct wh_results_log *u, struct wh_error *err, int64_t af
 
 static void went_well(struct wh_results_log *u)
 {
+    gh_results_note(u->r, NULL);
     u->refused = 0;
     wh_backoff_reset(&u->backoff);
     gh_upload_pump(u);

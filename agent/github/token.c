@@ -28,6 +28,7 @@ struct wh_token_source {
     uint64_t good_until_ms; /* monotonic */
     struct wh_http *flight;
     struct wh_later *retry;
+    bool clock_corrected; /* one more try at once, by the clock that the answer told */
     struct wh_backoff backoff;
     struct wh_token_wait *waiting;
     unsigned round; /* of serving */
@@ -133,7 +134,13 @@ static void on_answer(struct wh_http *r, struct wh_error *err, void *data)
         wh_secret_free(s->token);
         s->token = wh_steal(&answer.token);
         s->good_until_ms = wh_mono_ms() + (uint64_t)good * 1000;
+        s->clock_corrected = false;
         serve(s, WH_OUT_OK, NULL);
+    } else if (answer.outcome == WH_OUT_CLOCK && !s->clock_corrected) {
+        s->clock_corrected = true;
+        wh_log_warning("this machine's clock is %lld s off the service's; going by the service's",
+                       (long long)-wh_http_client_clock_skew(s->http));
+        wh_later(&s->retry, wh_http_client_loop(s->http), 0, fetch, s);
     } else {
         wh_autoerror refused = {0};
         wh_fail(&refused, answer.outcome == WH_OUT_DENIED ? WH_E_DENIED : WH_E_HTTP,

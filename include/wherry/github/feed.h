@@ -16,7 +16,7 @@ struct wh_feed;
 struct wh_feed *wh_feed_new(struct wh_github_job *job);
 /* One masked line without time stamp and LF; number counts from 1 within the step. Empty lines need not be
  * given. */
-void wh_feed_line(struct wh_feed *f, const char *step_id, int64_t number, const char *line, size_t len);
+void wh_feed_line(struct wh_feed *f, const char *step_id, int64_t number, const char *text, size_t len);
 /* Sends the last two batches of each step, closes the socket, then calls done (err is always NULL), within 2
  * s. */
 void wh_feed_finish(struct wh_feed *f, wh_github_done_fn done, void *data);

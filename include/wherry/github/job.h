@@ -85,8 +85,9 @@ struct wh_github_completion {
     size_t nannotations;
     const char *environment_url; /* optional */
 };
-/* completejob with retries: 5 tries, 5 s apart, each of up to 3 quick ones for 502/503/504 and connections;
- * 401 and 404 end it; 404/409 after a lost answer is success. The completion is read within the call. */
+/* completejob, tried again for 15 minutes while the service is away or in trouble (the agent renews the lock
+ * meanwhile); any other 4xx ends it; 404/409 after a lost answer is success. The completion is read within
+ * the call. */
 void wh_github_job_complete(struct wh_github_job *job, const struct wh_github_completion *completion,
                             wh_github_done_fn done, void *data);
 /* renewjob, one try. locked_until_ns is 0 where the answer has none. status is the HTTP status (0: no

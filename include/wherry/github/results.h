@@ -40,8 +40,8 @@ void wh_results_log_close(struct wh_results_log *log);
 void wh_results_summary(struct wh_results *r, const char *step_id, const char *text, size_t len);
 
 /* Closes every open log, sends everything that waits, then calls done: with NULL if all was accepted, else
- * with an error that says what was lost after budget_ms. Call before wh_github_job_complete(). Nothing may be
- * added after it. */
+ * with an error that says what was lost. budget_ms is for a service that answers; while none can be reached
+ * it grows, up to 10 minutes in all. Call before wh_github_job_complete(). Nothing may be added after it. */
 void wh_results_finish(struct wh_results *r, unsigned budget_ms, wh_github_done_fn done, void *data);
 
 #endif
