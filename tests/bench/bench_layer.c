@@ -58,6 +58,10 @@ int main(int argc, char **argv)
     o.level = argc > 3 ? atoi(argv[3]) : 0;
     o.threads = argc > 4 ? (unsigned)atoi(argv[4]) : 0;
     wh_autoclose int dir = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0) {
+        fprintf(stderr, "bench_layer: %s is no folder that can be read\n", argv[1]);
+        return 1;
+    }
     for (int i = 0; i < 3; i++) {
         double seconds;
         if (once(dir, &o, path, &r, &seconds) < 0)
