@@ -1,6 +1,7 @@
 /* One runner identity: session and long poll, and what to do when they fail (runner-protocol.md §3.1, §3.2,
  * §9.1). */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -304,6 +305,7 @@ static void on_created(void *data, enum wh_outcome outcome, struct wh_error *err
         r->state = RUNNER_LISTENING;
         r->conflicts = r->errors = 0;
         note_session(r, wh_session_id(r->session));
+        malloc_trim(0); /* reading the certificates took a megabyte for a moment */
         wh_log_info("%s: listening for jobs of %s", r->config->name, r->config->url);
         runner_poll_now(r);
         return;
@@ -438,6 +440,7 @@ void runner_job_ended(struct runner *r, bool taken)
 {
     uint64_t wait = 0;
     r->job = NULL;
+    malloc_trim(0);
     if (taken) {
         r->jobs_done++;
         r->skips = 0;
