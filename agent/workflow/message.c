@@ -67,6 +67,30 @@ static void add_variable(cJSON *variables, const char *name, const char *value, 
         cJSON_AddBoolToObject(entry, "isSecret", true);
 }
 
+static bool is_nothing(const struct wh_yaml *node)
+{
+    return !node || (node->kind == WH_YAML_SCALAR && node->plain && node->text[0] == '\0');
+}
+
+/* A mapping, unless one expression stands for all of it. */
+static int need_mapping(const struct build *b, const struct wh_yaml *node, struct wh_error *err)
+{
+    if (node->kind == WH_YAML_SEQUENCE || (node->kind == WH_YAML_SCALAR && !strstr(node->text, "${{")))
+        return wh_workflow_fail(&b->t, node, err, "Expected a mapping");
+    return 0;
+}
+
+static int add_mapping(struct build *b, const struct wh_yaml *map, const char *key, enum wh_place place,
+                       cJSON *object, const char *member, struct wh_error *err)
+{
+    const struct wh_yaml *node = wh_yaml_get(map, key);
+    if (is_nothing(node))
+        return 0;
+    if (need_mapping(b, node, err) < 0)
+        return -1;
+    return add_token(b, map, key, place, object, member, err);
+}
+
 /* ---- steps ---- */
 
 /* "Expected format" is what GitHub says. */
@@ -76,6 +100,8 @@ static int parse_uses(struct build *b, const struct wh_yaml *at, cJSON *referenc
     if (at->kind != WH_YAML_SCALAR)
         return wh_workflow_fail(&b->t, at, err, "Expected a string");
     if (wh_starts_with_ci(text, "docker://")) {
+        if (wh_view_trim(wh_view_of(text + strlen("docker://"))).len == 0)
+            return wh_workflow_fail(&b->t, at, err, "Expected format docker://{image}. Actual '%s'", text);
         cJSON_AddStringToObject(reference, "type", "containerRegistry");
         cJSON_AddStringToObject(reference, "image", text + strlen("docker://"));
         return 0;
@@ -168,7 +194,7 @@ static int fill_step(struct build *b, const struct wh_yaml *step, cJSON *json, s
     const struct wh_yaml *uses = wh_yaml_get(step, "uses");
     if (uses) {
         if (parse_uses(b, uses, reference, err) < 0 ||
-            add_token(b, step, "with", WH_PLACE_STEP, json, "inputs", err) < 0)
+            add_mapping(b, step, "with", WH_PLACE_STEP, json, "inputs", err) < 0)
             return -1;
     } else {
         cJSON_AddStringToObject(reference, "type", "script");
@@ -186,7 +212,7 @@ static int fill_step(struct build *b, const struct wh_yaml *step, cJSON *json, s
         return -1;
     cJSON_AddStringToObject(json, "condition", condition);
     if (add_token(b, step, "name", WH_PLACE_STEP, json, "displayNameToken", err) < 0 ||
-        add_token(b, step, "env", WH_PLACE_STEP, json, "environment", err) < 0 ||
+        add_mapping(b, step, "env", WH_PLACE_STEP, json, "environment", err) < 0 ||
         add_token(b, step, "continue-on-error", WH_PLACE_STEP, json, "continueOnError", err) < 0 ||
         add_token(b, step, "timeout-minutes", WH_PLACE_STEP, json, "timeoutInMinutes", err) < 0)
         return -1;
@@ -244,8 +270,10 @@ static int add_layers(struct build *b, const char *key, const char *member, enum
     const struct wh_yaml *from[] = {b->w->root, b->job};
     for (size_t i = 0; i < WH_COUNT(from); i++) {
         const struct wh_yaml *node = wh_yaml_get(from[i], key);
-        if (!node)
+        if (is_nothing(node))
             continue;
+        if (need_mapping(b, node, err) < 0)
+            return -1;
         wh_autotoken *token = wh_workflow_token(&b->t, node, i == 0 ? of_workflow : of_job, err);
         if (!token)
             return -1;
@@ -373,7 +401,7 @@ static int fill_message(struct build *b, const char *job_id, const char *display
     add_contexts(b, c);
     if (add_layers(b, "env", "environmentVariables", WH_PLACE_WORKFLOW_ENV, WH_PLACE_JOB_ENV, err) < 0 ||
         add_layers(b, "defaults", "defaults", WH_PLACE_WORKFLOW, WH_PLACE_JOB_DEFAULTS, err) < 0 ||
-        add_token(b, b->job, "outputs", WH_PLACE_JOB_OUTPUTS, b->message, "jobOutputs", err) < 0 ||
+        add_mapping(b, b->job, "outputs", WH_PLACE_JOB_OUTPUTS, b->message, "jobOutputs", err) < 0 ||
         add_token(b, b->job, "container", WH_PLACE_JOB, b->message, "jobContainer", err) < 0 ||
         add_token(b, b->job, "services", WH_PLACE_JOB, b->message, "jobServiceContainers", err) < 0 ||
         add_environment(b, err) < 0)
