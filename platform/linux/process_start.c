@@ -39,7 +39,8 @@ static int start_error(const struct wh_child_setup *s, struct wh_error *err)
     return wh_fail_errno(err, "start %s: %s", path, s->failed);
 }
 
-/* By the parent, after the exec: a child that is not dumpable yet (our workers are not) can't open its own file. */
+/* By the parent, after the exec: a child that is not dumpable yet (our workers are not) can't open its own
+ * file. */
 static void set_oom_score(const struct wh_process_options *o, pid_t pid)
 {
     if (!o->set_oom_score)
