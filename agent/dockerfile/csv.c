@@ -56,7 +56,7 @@ int df_mount_from(const char *text, char **from, struct wh_error *err)
     wh_autostrv char **fields = NULL;
     if (df_csv_fields(text, &fields, err) < 0)
         return wh_wrap(err, "failed to parse csv mounts");
-    for (size_t i = 0; fields[i]; i++) {
+    for (size_t i = 0; fields && fields[i]; i++) {
         const char *eq = strchr(fields[i], '=');
         if (!eq || eq - fields[i] != 4 || wh_strcmp_ci(fields[i], "from", 4) != 0)
             continue;
@@ -76,7 +76,7 @@ int df_device_check(const char *text, struct wh_error *err)
     if (df_csv_fields(text, &fields, err) < 0)
         return wh_wrap(err, "failed to parse csv devices");
     bool named = false;
-    for (size_t i = 0; fields[i]; i++) {
+    for (size_t i = 0; fields && fields[i]; i++) {
         const char *eq = strchr(fields[i], '=');
         wh_autofree char *key = eq ? wh_strndup(fields[i], (size_t)(eq - fields[i])) : wh_strdup(fields[i]);
         wh_ascii_lower(key);

@@ -282,7 +282,7 @@ static int add_trigger(struct wh_df_plan_stage *st, const char *text, struct wh_
     if (wh_df_parse_trigger(text, &in, err) < 0)
         return wh_wrap(err, "ONBUILD %s", text);
     in->range = st->stage->from->range;
-    st->triggers = wh_reallocarray(st->triggers, st->ntriggers + 1, sizeof *st->triggers);
+    st->triggers = wh_reallocarray(st->triggers, st->ntriggers + 1, sizeof(void *));
     st->triggers[st->ntriggers++] = in;
     return 0;
 }

@@ -73,7 +73,7 @@ static int check_checksum(const struct wh_df_step *step, struct wh_error *err)
 {
     if (!step->checksum)
         return 0;
-    if (step->nsources != 1)
+    if (step->nsources != 1 || !step->sources)
         return wh_fail(err, WH_E_ARGUMENT, "checksum can't be specified for multiple sources");
     if (step->sources[0].kind == WH_DF_ADD_PATH)
         return wh_fail(err, WH_E_ARGUMENT, "checksum requires HTTP(S) or Git sources");

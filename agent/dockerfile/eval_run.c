@@ -93,12 +93,12 @@ static const char *base_name(const char *path)
 
 static void secret_mount(struct wh_df_mount *m, const struct df_mount_fields *f, const char *cwd)
 {
-    const char *target = f->target && f->target[0] ? f->target : NULL;
-    const char *id = f->source && f->source[0] ? f->source : f->id && f->id[0] ? f->id : base_name(target);
+    if (f->target && f->target[0])
+        m->target = df_join_path(cwd, f->target);
+    const char *by_target = base_name(m->target ? m->target : "");
+    const char *id = f->source && f->source[0] ? f->source : f->id && f->id[0] ? f->id : by_target;
     m->id = wh_strdup(id);
-    if (target)
-        m->target = df_join_path(cwd, target);
-    else if (!f->env)
+    if (!m->target && !f->env)
         m->target = wh_printf("/run/secrets/%s", base_name(id));
     m->mode = m->has_mode ? m->mode : 0400;
 }
@@ -194,7 +194,7 @@ static int run_mounts(struct df_eval *ev, struct wh_df_step *step, struct wh_err
 static char **title_env(const struct df_eval *ev, const struct wh_df_step *step)
 {
     char **env = ev->env ? wh_strv_dup(ev->env) : NULL;
-    for (size_t i = 0; i < step->nmounts; i++)
+    for (size_t i = 0; step->mounts && i < step->nmounts; i++)
         if (step->mounts[i].type == WH_DF_MOUNT_SECRET && step->mounts[i].env)
             wh_env_set(&env, step->mounts[i].env, "****");
     return env;

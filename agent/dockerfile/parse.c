@@ -41,7 +41,7 @@ static int read_all(struct df_source *src, struct nodes *nodes, struct wh_df_ran
 static void add_instr(struct wh_df_instr ***list, size_t *n, struct wh_df_instr *instr)
 {
     if ((*n & (*n - 1)) == 0)
-        *list = wh_reallocarray(*list, *n ? *n * 2 : 1, sizeof(**list));
+        *list = wh_reallocarray(*list, *n ? *n * 2 : 1, sizeof(void *));
     (*list)[(*n)++] = instr;
 }
 

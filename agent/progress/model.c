@@ -17,7 +17,7 @@ struct pg_vertex *pg_find(struct wh_progress *p, uint64_t id, bool make)
     if (!make || p->nvertices >= WH_MAX_PROGRESS_VERTICES)
         return NULL;
     if ((p->nvertices & (p->nvertices - 1)) == 0)
-        p->vertices = wh_reallocarray(p->vertices, p->nvertices ? p->nvertices * 2 : 1, sizeof *p->vertices);
+        p->vertices = wh_reallocarray(p->vertices, p->nvertices ? p->nvertices * 2 : 1, sizeof(void *));
     struct pg_vertex *v = wh_calloc(1, sizeof *v);
     v->id = id;
     v->number = (unsigned)p->nvertices + 1;

@@ -57,9 +57,9 @@ static void keep_warning(struct wh_progress *p, const char *text)
         wh_strv_add(&p->warnings, text);
 }
 
-void wh_progress_feed(struct wh_progress *p, const struct wh_progress_event *given)
+void wh_progress_feed(struct wh_progress *p, const struct wh_progress_event *event)
 {
-    struct wh_progress_event ev = *given;
+    struct wh_progress_event ev = *event;
     if (ev.time_ns == 0)
         ev.time_ns = wh_now_ns();
     if (p->finished)
