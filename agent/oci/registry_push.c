@@ -65,7 +65,8 @@ int oci_upload_follow(struct oci_upload *u, const struct wh_http *http, struct w
         wh_autofree char *own = wh_printf("%s://%s", u->host->plain ? "http" : "https", u->host->name);
         url = wh_printf("%s%s%s", origin ? origin : own, location[0] == '/' ? "" : "/", location);
     }
-    if (wh_starts_with_ci(url, "http://") && !u->host->plain && !u->host->insecure) {
+    wh_autofree char *plain = wh_printf("http://%s/", u->host->name);
+    if (wh_starts_with_ci(url, plain) && !u->host->plain) {
         /* Behind a proxy that ends TLS some registries name themselves by http: the way that we came is kept.
          */
         wh_autofree char *old = url;

@@ -175,12 +175,13 @@ static int ask_registry(struct wh_oci *oci, const struct wh_ref *ref, const char
     if (wh_registry_manifest_head(oci->registry, ref, &d, err) < 0)
         return -1;
     *root = d.digest;
+    /* What was read with credentials is known to those alone who could have read it. */
     bool open = wh_registry_is_anonymous(oci->registry, ref->host);
     struct wh_image_ref row = {.name = (char *)(uintptr_t)name,
                                .visible = open ? (char *)(uintptr_t) "" : oci->scope,
                                .manifest = d.digest,
                                .media_type = d.media_type};
-    int failed = wh_image_ref_put(oci->store, &row, err);
+    int failed = open || oci->scope[0] ? wh_image_ref_put(oci->store, &row, err) : 0;
     wh_descriptor_clear(&d);
     return failed < 0 ? -1 : 0;
 }

@@ -43,6 +43,8 @@ struct oci_walk {
     struct stat enter_stat;
     struct oci_xattr *xattrs;
     size_t nxattrs;
+    /* Here and not on the stack: threads of small libcs have little of it. */
+    char list[MAX_XATTR_LIST], value[MAX_XATTR_VALUE];
 };
 
 static int compare_names(const void *a, const void *b)
@@ -169,8 +171,7 @@ static bool xattr_wanted(const char *name)
 
 static int read_xattr(struct oci_walk *w, int fd, const char *name, struct wh_error *err)
 {
-    char value[MAX_XATTR_VALUE];
-    ssize_t n = fgetxattr(fd, name, value, sizeof(value));
+    ssize_t n = fgetxattr(fd, name, w->value, sizeof(w->value));
     if (n < 0)
         return errno == ENODATA ? 0
                                 : wh_fail_errno(err, "read attribute %s of /%s", name, wh_str_text(&w->path));
@@ -178,15 +179,15 @@ static int read_xattr(struct oci_walk *w, int fd, const char *name, struct wh_er
     struct oci_xattr *x = &w->xattrs[w->nxattrs++];
     x->name = wh_strdup(name);
     x->value = wh_malloc((size_t)n + 1);
-    memcpy(x->value, value, (size_t)n);
+    memcpy(x->value, w->value, (size_t)n);
     x->len = (size_t)n;
     return 0;
 }
 
 static int read_xattrs(struct oci_walk *w, int fd, struct wh_error *err)
 {
-    char list[MAX_XATTR_LIST];
-    ssize_t n = flistxattr(fd, list, sizeof(list));
+    const char *list = w->list;
+    ssize_t n = flistxattr(fd, w->list, sizeof(w->list));
     if (n < 0)
         return errno == ENOTSUP ? 0 : wh_fail_errno(err, "list attributes of /%s", wh_str_text(&w->path));
     for (size_t at = 0; at < (size_t)n; at += strlen(list + at) + 1)
@@ -274,10 +275,6 @@ static int visit_folder(struct oci_walk *w, struct oci_walk_entry *e, struct wh_
 
 static int visit_file(struct oci_walk *w, struct oci_walk_entry *e, struct wh_error *err)
 {
-    if (e->st.st_nlink > 1)
-        find_hardlink(w, e);
-    if (e->is_hardlink)
-        return 0;
     wh_autoclose int fd = open_checked(w, e, 0, err);
     if (fd < 0 || read_xattrs(w, fd, err) < 0)
         return -1;
@@ -301,6 +298,15 @@ static int visit_symlink(struct oci_walk *w, struct oci_walk_entry *e, struct wh
 
 static int visit(struct oci_walk *w, struct oci_walk_entry *e, struct wh_error *err)
 {
+    bool whiteout = w->overlay && S_ISCHR(e->st.st_mode) && e->st.st_rdev == makedev(0, 0);
+    if (whiteout) { /* overlayfs links all of a layer's to one inode */
+        e->kind = OCI_WALK_WHITEOUT;
+        return 0;
+    }
+    if (!S_ISDIR(e->st.st_mode) && e->st.st_nlink > 1)
+        find_hardlink(w, e);
+    if (e->is_hardlink)
+        return 0;
     switch (e->st.st_mode & S_IFMT) {
     case S_IFDIR:
         return visit_folder(w, e, err);
@@ -308,10 +314,6 @@ static int visit(struct oci_walk *w, struct oci_walk_entry *e, struct wh_error *
         return visit_file(w, e, err);
     case S_IFLNK:
         return visit_symlink(w, e, err);
-    case S_IFCHR:
-        if (w->overlay && e->st.st_rdev == makedev(0, 0))
-            e->kind = OCI_WALK_WHITEOUT;
-        return 0;
     default:
         return 0;
     }

@@ -420,6 +420,11 @@ static void test_round_trip(void **state)
     put_file(first, "d/f", "12345", 5, 04750);
     linkat(first, "d/f", first, "hard", 0);
     symlinkat("x", first, "sym");
+    linkat(first, "sym", first, "sym-again", 0);
+    mkfifoat(first, "fifo", 0600);
+    linkat(first, "fifo", first, "fifo-again", 0);
+    mknodat(first, "gone-too", S_IFCHR, 0);
+    linkat(first, "gone-too", first, "gone-three", 0);
     mknodat(first, "gone", S_IFCHR, 0);
     mkdirat(first, "opaque", 0755);
     wh_autoclose int opaque = openat(first, "opaque", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -438,6 +443,9 @@ static void test_round_trip(void **state)
         assert_int_equal(wh_layer_unpack(from_bytes, &source, root, &r.options, &r.result, &r.error), 0);
         assert_int_equal(wh_layer_write(root, &o, NULL, NULL, &again, NULL), 0);
         assert_true(wh_digest_eq(&again.digest, &written.digest));
+        assert_int_equal(stat_of(root, "sym").st_ino, stat_of(root, "sym-again").st_ino);
+        assert_int_equal(stat_of(root, "fifo").st_nlink, 2);
+        assert_true(is_whiteout(root, "gone-three"));
     }
 }
 
