@@ -159,11 +159,10 @@ static int recv_exactly(int sock, char *data, size_t len, struct wh_frame *f, st
     return 1;
 }
 
-static int check_length(size_t len, struct wh_error *err)
+static int check_length(size_t len, size_t max, struct wh_error *err)
 {
-    if (len > WH_MAX_FRAME)
-        return wh_fail(err, WH_E_PROTOCOL, "a frame of %zu bytes is larger than the limit of %zu", len,
-                       WH_MAX_FRAME);
+    if (len > max)
+        return wh_fail(err, WH_E_PROTOCOL, "a frame of %zu bytes is larger than the limit of %zu", len, max);
     return 0;
 }
 
@@ -175,7 +174,7 @@ int wh_frame_recv(int sock, struct wh_frame *out, struct wh_error *err)
     if (got <= 0)
         return got;
     size_t len = get_length(head);
-    if (check_length(len, err) < 0)
+    if (check_length(len, WH_MAX_FRAME, err) < 0)
         return -1;
     wh_autofree char *text = wh_malloc(len + 1);
     got = recv_exactly(sock, text, len, out, err);
@@ -199,6 +198,7 @@ struct out_frame {
 
 struct wh_frame_conn {
     int sock;
+    size_t max; /* of a frame's bytes */
     struct wh_str in;
     int in_fds[WH_MAX_FRAME_FDS];
     size_t in_nfds;
@@ -210,9 +210,15 @@ struct wh_frame_conn *wh_frame_conn_new(int sock)
 {
     struct wh_frame_conn *c = wh_calloc(1, sizeof(*c));
     c->sock = sock;
+    c->max = WH_MAX_FRAME;
     c->out_tail = &c->out;
     fcntl(sock, F_SETFL, fcntl(sock, F_GETFL) | O_NONBLOCK);
     return c;
+}
+
+void wh_frame_conn_limit(struct wh_frame_conn *c, size_t max)
+{
+    c->max = max;
 }
 
 static void out_frame_free(struct out_frame *f)
@@ -299,7 +305,7 @@ static int take_frame(struct wh_frame_conn *c, struct wh_frame *out, struct wh_e
     if (c->in.len < 4)
         return 0;
     size_t len = get_length(c->in.data);
-    if (check_length(len, err) < 0)
+    if (check_length(len, c->max, err) < 0)
         return -1;
     if (c->in.len - 4 < len)
         return 0;

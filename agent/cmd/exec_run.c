@@ -190,6 +190,7 @@ static int start_worker(struct exec *x, struct wh_error *err)
     int n = wh_process_spawn(&options, &x->worker, err);
     close(pair[1]);
     x->conn = wh_frame_conn_new(pair[0]);
+    wh_frame_conn_limit(x->conn, WH_MAX_WORKER_FRAME);
     return n;
 }
 

@@ -60,6 +60,11 @@ void builds_launch(struct jobrun *j, int channel_fd)
     wh_autoerror err = {0};
     const struct job_user *user = &j->r->user;
     size_t free_place = 0;
+    if (j->state !=
+        JOB_RUNNING) { /* the last words of a worker that was killed: nobody would end this build */
+        close(channel_fd);
+        return;
+    }
     while (free_place < WH_MAX_JOB_BUILDS && j->builds[free_place])
         free_place++;
     if (free_place == WH_MAX_JOB_BUILDS) {

@@ -9,6 +9,7 @@
 #include "wherry/github/register.h"
 
 #define WORKER_CONTROL_FD 3
+#define FRAMES_PER_TURN 64
 
 extern char **environ;
 
@@ -82,8 +83,21 @@ static void on_frame(struct jobrun *j, struct wh_frame *frame)
         j->done_accepted = wh_json_bool(frame->json, "completed", true);
         wh_log_info("%s: job %s: %.20s", j->r->config->name, j->display_name, result ? result : "ended");
     } else {
-        wh_log_warning("the worker sent a frame that is not known: %.40s", type ? type : "(no type)");
+        wh_log_debug("the worker sent a frame that is not known: %.40s", type ? type : "(no type)");
     }
+}
+
+/* Some of what waits: a worker that floods us must not keep the loop from the other jobs. */
+static int take_frames(struct jobrun *j, struct wh_error *err)
+{
+    int code = 1;
+    for (int i = 0; i < FRAMES_PER_TURN && code == 1; i++) {
+        wh_autoframe frame = {0};
+        code = wh_frame_conn_recv(j->worker.conn, &frame, err);
+        if (code == 1)
+            on_frame(j, &frame);
+    }
+    return code;
 }
 
 static void watch_frames(struct worker *w);
@@ -97,13 +111,7 @@ static void on_frame_poll(uv_poll_t *poll, int status, int events)
         drop_conn(w); /* its exit tells the rest */
         return;
     }
-    int code = 0;
-    do {
-        wh_autoframe frame = {0};
-        code = wh_frame_conn_recv(w->conn, &frame, &err);
-        if (code == 1)
-            on_frame(j, &frame);
-    } while (code == 1);
+    int code = take_frames(j, &err);
     if (code < 0) {
         if (code != -2)
             wh_log_warning("the worker's line: %s", wh_error_text(&err));
@@ -140,13 +148,10 @@ static void on_exit_poll(uv_poll_t *poll, int status, int events)
     int code = wh_process_reap(&j->worker.process, &how, NULL);
     if (code == 0)
         return;
-    /* What it said before it ended still lies in the socket. */
-    while (j->worker.conn) {
-        wh_autoframe frame = {0};
-        if (wh_frame_conn_recv(j->worker.conn, &frame, NULL) != 1)
-            break;
-        on_frame(j, &frame);
-    }
+    /* What it said before it ended still lies in the socket, and what a process says that it left the socket
+     * to: hence not until the end. */
+    if (j->worker.conn)
+        (void)take_frames(j, NULL);
     j->worker.process = WH_PROCESS_NONE;
     worker_drop(j);
     jobrun_worker_gone(j, &how);
@@ -234,6 +239,7 @@ int worker_start(struct jobrun *j, struct wh_error *err)
         return wh_wrap(err, "start the worker");
     }
     j->worker.conn = wh_frame_conn_new(pair[0]);
+    wh_frame_conn_limit(j->worker.conn, WH_MAX_WORKER_FRAME);
     j->worker.started_ms = wh_mono_ms();
     if (start_polls(j)) {
         worker_drop(j);

@@ -2,6 +2,8 @@
 #include "wherry/base/log.h"
 #include "worker/job.h"
 
+#define MAX_STATE_NAME 1000 /* of a step, in a state frame: it is for people */
+
 static void read_agent(struct wh_job *j);
 
 static void on_agent(uv_poll_t *handle, int status, int events)
@@ -138,7 +140,8 @@ void wh_job_send_state(struct wh_job *j, const struct wh_timeline *r, const char
 {
     wh_autojson *frame = cJSON_CreateObject();
     wh_json_add_string(frame, "type", "state");
-    wh_json_add_string(frame, "step", r->name);
+    wh_autofree char *name = r->name ? wh_strndup(r->name, strnlen(r->name, MAX_STATE_NAME)) : NULL;
+    wh_json_add_string(frame, "step", name);
     wh_json_add_int(frame, "number", r->number);
     wh_json_add_string(frame, "phase", phase);
     wh_json_add_string(frame, "conclusion", wh_task_result_text(r->conclusion));

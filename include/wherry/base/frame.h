@@ -9,6 +9,7 @@
 
 #define WH_MAX_FRAME ((size_t)64 << 20)
 #define WH_MAX_FRAME_FDS 32
+#define WH_MAX_WORKER_FRAME ((size_t)64 << 10) /* what an agent takes from a worker */
 
 struct wh_frame {
     cJSON *json;               /* owned */
@@ -31,6 +32,9 @@ int wh_frame_recv(int sock, struct wh_frame *out, struct wh_error *err);
 struct wh_frame_conn;
 /* Takes ownership of sock and makes it non-blocking. */
 struct wh_frame_conn *wh_frame_conn_new(int sock);
+/* Frames from the peer may be at most max bytes (default WH_MAX_FRAME): parsed JSON takes up to thirty times
+ * its text, so a process that must not be hurt by its peer sets what it really expects. */
+void wh_frame_conn_limit(struct wh_frame_conn *c, size_t max);
 void wh_frame_conn_free(struct wh_frame_conn *c);
 int wh_frame_conn_fd(const struct wh_frame_conn *c);
 bool wh_frame_conn_wants_write(const struct wh_frame_conn *c);

@@ -153,12 +153,37 @@ static void paths_stay_in_the_root(void **state)
     assert_int_equal(wh_remove_tree(AT_FDCWD, top, NULL), 0);
 }
 
+static void a_connection_takes_no_more_than_its_limit(void **state)
+{
+    (void)state;
+    int pair[2];
+    assert_int_equal(wh_frame_pair(pair, NULL), 0);
+    struct wh_frame_conn *c = wh_frame_conn_new(pair[1]);
+    wh_frame_conn_limit(c, 30);
+    for (int over = 0; over < 2; over++) {
+        wh_autofree char *text = wh_printf("%.*s", 30 - 8 + over, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+        wh_autojson *json = cJSON_CreateObject();
+        wh_json_add_string(json, "s", text); /* {"s":"..."} */
+        wh_autoframe f = {0};
+        wh_autoerror err = {0};
+        assert_int_equal(wh_frame_send(pair[0], json, NULL, 0, NULL), 0);
+        assert_int_equal(wh_frame_conn_recv(c, &f, &err), over ? -1 : 1);
+        if (over)
+            assert_non_null(strstr(wh_error_text(&err), "larger than the limit of 30"));
+    }
+    wh_frame_conn_free(c);
+    close(pair[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(descriptors_ride_along),     cmocka_unit_test(loop_side_takes_pieces),
-        cmocka_unit_test(hostile_frames_are_refused), cmocka_unit_test(trees_go_but_not_through_links),
+        cmocka_unit_test(descriptors_ride_along),
+        cmocka_unit_test(loop_side_takes_pieces),
+        cmocka_unit_test(hostile_frames_are_refused),
+        cmocka_unit_test(trees_go_but_not_through_links),
         cmocka_unit_test(paths_stay_in_the_root),
+        cmocka_unit_test(a_connection_takes_no_more_than_its_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
