@@ -3,26 +3,31 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "wherry/base/fs.h"
 #include "wherry/base/log.h"
 
 #define WH_MAX_ENVIRON ((size_t)4 << 20)
+#define KILL_ROUNDS 50
 
 /* A lock for the whole machine on a user, held until the agent ends: what a job leaves is killed by user, so
- * no two agents may run jobs as the same one. Returns a descriptor, or -1 while another agent has it. */
-static int lock_user(const char *user)
+ * no two runners may run jobs as the same one. Runners that were told to share a user hold it together
+ * (LOCK_SH). Returns a descriptor, or -1 while another has it. */
+static int lock_user(uid_t uid, int how)
 {
-    wh_autofree char *path = wh_printf(WH_JOB_USER_LOCKS "/job-user-%s", user);
+    wh_autofree char *path = wh_printf(WH_JOB_USER_LOCKS "/job-user-%u", uid);
     if (wh_mkdir_p(WH_JOB_USER_LOCKS, 0755, NULL) < 0)
         return -1;
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+    if (fd >= 0 && flock(fd, how | LOCK_NB) < 0) {
         close(fd);
         fd = -1;
     }
@@ -39,12 +44,11 @@ static int lock_number(size_t slot, const char *work, struct job_user *out, char
         stat(work, &st) == 0 && st.st_uid >= WH_JOB_USER_BASE && st.st_uid < WH_JOB_USER_BASE + WH_JOB_USERS;
     for (size_t i = known ? 0 : 1; i <= WH_JOB_USERS; i++) {
         unsigned uid = i == 0 ? st.st_uid : (unsigned)(WH_JOB_USER_BASE + (slot + i - 1) % WH_JOB_USERS);
+        out->lock = lock_user(uid, LOCK_EX);
+        if (out->lock < 0)
+            continue;
         *number = wh_printf("%u", uid);
-        out->lock = lock_user(*number);
-        if (out->lock >= 0)
-            return 0;
-        free(*number);
-        *number = NULL;
+        return 0;
     }
     return wh_fail(err, WH_E_BUSY, "no user number from %d to %d is free for jobs: name one by --job-user",
                    WH_JOB_USER_BASE, WH_JOB_USER_BASE + WH_JOB_USERS - 1);
@@ -65,14 +69,18 @@ int job_user_choose(const char *name, size_t slot, const char *work, struct job_
         return wh_user_find(self, &out->user, err);
     }
     wh_autofree char *number = NULL;
-    bool account = !name && getpwnam(WH_JOB_USER_ACCOUNT);
+    const struct passwd *account = name ? NULL : getpwnam(WH_JOB_USER_ACCOUNT);
     if (account)
-        out->lock = lock_user(WH_JOB_USER_ACCOUNT);
-    else if (!name && lock_number(slot, work, out, &number, err) < 0)
+        out->lock = lock_user(account->pw_uid, LOCK_EX);
+    bool use_account = out->lock >= 0;
+    if (!name && !use_account && lock_number(slot, work, out, &number, err) < 0)
         return -1;
-    const char *chosen = name ? name : account ? WH_JOB_USER_ACCOUNT : number;
+    const char *chosen = name ? name : use_account ? WH_JOB_USER_ACCOUNT : number;
     if (wh_user_find(chosen, &out->user, err))
         return wh_wrap(err, "--job-user %s", chosen);
+    if (name)
+        out->lock = lock_user(out->user.uid, LOCK_SH);
+    out->alone = !name && out->lock >= 0 && out->user.uid != 0;
     out->change = out->user.uid != 0;
     if (!out->change)
         wh_log_warning("jobs run as root: whatever a workflow does, it does with all rights");
@@ -136,10 +144,13 @@ int job_user_prepare_work(const struct job_user *u, const char *work, struct wh_
         return wh_fail_errno(err, "work folder %s", work);
     if (st.st_uid != u->user.uid && fchown(fd, u->user.uid, u->user.gid))
         return wh_fail_errno(err, "give the work folder %s to %s", work, u->user.name);
+    if ((st.st_mode & 07777) != 0700 && fchmod(fd, 0700))
+        return wh_fail_errno(err, "close the work folder %s to others than %s", work, u->user.name);
     return check_way(u, work, err);
 }
 
-/* The real user of a process, from its status: a process that is not dumpable shows its files as root's. */
+/* Whether a process lives and what its real user is, from its status: a process that is not dumpable shows
+ * its files as root's. */
 static bool runs_as(const char *pid, uid_t uid)
 {
     wh_autofree char *path = wh_printf("/proc/%s/status", pid);
@@ -148,7 +159,8 @@ static bool runs_as(const char *pid, uid_t uid)
     if (wh_read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
         return false;
     const char *line = strstr(wh_str_text(&text), "\nUid:");
-    return line && sscanf(line, "\nUid: %u", &real) == 1 && real == uid;
+    return line && !strstr(wh_str_text(&text), "\nState:\tZ") && sscanf(line, "\nUid: %u", &real) == 1 &&
+           real == uid;
 }
 
 /* environ is a sequence of NUL-terminated entries. */
@@ -167,25 +179,36 @@ static bool carries(const char *pid, const char *entry)
     return false;
 }
 
+/* By a pidfd that was opened before the look: a number that went to a stranger meanwhile is the stranger's.
+ */
+static bool kill_if_left(const struct job_user *u, const char *name, const char *entry)
+{
+    uint64_t pid;
+    if (!wh_parse_u64(name, INT32_MAX, &pid) || pid <= 1)
+        return false;
+    wh_autoclose int pidfd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+    if (pidfd < 0 || !runs_as(name, u->user.uid) || (!u->alone && !carries(name, entry)))
+        return false;
+    wh_log_debug("killing process %s, left by a job", name);
+    return syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0;
+}
+
 void job_user_kill_left(const struct job_user *u, const char *mark)
 {
     wh_autofree char *entry = wh_printf(WH_JOB_MARK "=%s", mark);
     /* Until a round finds none: a process may have forked while the list was read. */
     bool found = true;
-    for (int round = 0; round < 5 && found; round++) {
+    for (int round = 0; round < KILL_ROUNDS && found; round++) {
         DIR *proc = opendir("/proc");
         const struct dirent *name;
         found = false;
-        while (proc && (name = readdir(proc))) {
-            uint64_t pid;
-            if (!wh_parse_u64(name->d_name, INT32_MAX, &pid) || pid <= 1 ||
-                !runs_as(name->d_name, u->user.uid) || (u->lock < 0 && !carries(name->d_name, entry)))
-                continue;
-            wh_log_debug("killing process %s, left by a job", name->d_name);
-            kill((pid_t)pid, SIGKILL);
-            found = true;
-        }
+        while (proc && (name = readdir(proc)))
+            found |= kill_if_left(u, name->d_name, entry);
         if (proc)
             closedir(proc);
+        if (found)
+            (void)poll(NULL, 0, 1);
     }
+    if (found)
+        wh_log_warning("processes of user %s go on forking after their job's end", u->user.name);
 }
