@@ -12,7 +12,7 @@ int wh_idmap_clone(int dirfd, int userns, struct wh_error *err)
     if (tree < 0)
         return wh_fail(err, WH_E_UNSUPPORTED, "clone the folder's mount: %s", strerror(errno));
     struct mount_attr attr = {
-        .attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+        .attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
         .propagation = MS_PRIVATE,
         .userns_fd = (uint64_t)userns,
     };

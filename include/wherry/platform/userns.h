@@ -41,7 +41,8 @@ int wh_userns_write_maps(pid_t pid, const struct wh_userns_map *map, struct wh_e
 int wh_userns_enter(struct wh_error *err);
 
 /* A copy of the mount that dirfd lies in, cut at dirfd, on which the files' owner N appears as the
- * namespace's N: so a builder reads root's own 0600 files of one folder, and no others. userns is an open
+ * namespace's N: so a builder reads root's own 0600 files of one folder, and no others; read-only, or what a
+ * builder makes there would be root's, set-id bits and all. userns is an open
  * /proc/PID/ns/user. Needs CAP_SYS_ADMIN, Linux 5.12 and a file system that allows it; without these
  * WH_E_UNSUPPORTED, and the caller goes on with dirfd itself. Returns a directory descriptor (close-on-exec),
  * on which openat2() works as on dirfd. */
