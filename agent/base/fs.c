@@ -151,13 +151,20 @@ char *wh_self_path(void)
     return n > 0 ? wh_strndup(buf, (size_t)n) : wh_strdup("/proc/self/exe");
 }
 
+/* Processes that it is told to stand in other folders. */
+static char *absolute(const char *path)
+{
+    wh_autofree char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
+    return here ? wh_path_join(here, path) : wh_strdup(path);
+}
+
 char *wh_state_dir(const char *option)
 {
     if (option)
-        return wh_strdup(option);
+        return absolute(option);
     const char *value = getenv("WHERRY_STATE");
     if (value && *value)
-        return wh_strdup(value);
+        return absolute(value);
     if (geteuid() == 0)
         return wh_strdup("/var/lib/wherry");
     value = getenv("XDG_STATE_HOME");

@@ -1,4 +1,5 @@
 /* The state folder before a builder starts: it exists, is 0700, and belongs to the builder's root. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -33,9 +34,35 @@ static int give_store(const char *state, const struct wh_userns_map *map, struct
     new_owner = *map;
     for (size_t i = 0; i < WH_COUNT(store_rooms); i++) {
         wh_autofree char *path = wh_path_join(state, store_rooms[i]);
-        if (nftw(path, give_one, MAX_OPEN_FOLDERS, FTW_PHYS) != 0 && errno != ENOENT)
+        if (nftw(path, give_one, MAX_OPEN_FOLDERS, FTW_PHYS | FTW_MOUNT) != 0 && errno != ENOENT)
             return wh_fail_errno(err, "give %s to the builder's user", path);
     }
+    return 0;
+}
+
+/* A folder of root's becomes the builder's and nobody else's only if it is new, or ours by what lies in it:
+ * `--state /srv` must not close a folder of the machine. */
+static int check_ours(int dir, const char *state, struct wh_error *err)
+{
+    bool foreign = false;
+    bool ours = false;
+    int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = copy < 0 ? NULL : fdopendir(copy);
+    if (!list) {
+        wh_close_fd(&copy);
+        return wh_fail_errno(err, "look into the state folder %s", state);
+    }
+    for (const struct dirent *entry; (entry = readdir(list));) {
+        foreign = foreign || entry->d_name[0] != '.';
+        ours = ours || strcmp(entry->d_name, "index.db") == 0 || strcmp(entry->d_name, "runners") == 0;
+    }
+    (void)closedir(list);
+    if (foreign && !ours)
+        return wh_fail(
+            err, WH_E_ARGUMENT,
+            "%s holds other things than a store (neither index.db nor runners lies in it): name an empty "
+            "or new folder with --state",
+            state);
     return 0;
 }
 
@@ -45,7 +72,7 @@ static int take_over(int dir, const char *state, struct wh_userns_map *map, stru
     if (fstat(dir, &st) < 0)
         return wh_fail_errno(err, "look at the state folder %s", state);
     if (st.st_uid == 0) {
-        if (give_store(state, map, err) < 0)
+        if (check_ours(dir, state, err) < 0 || give_store(state, map, err) < 0)
             return -1;
         if (fchown(dir, map->root_uid, map->root_gid) < 0 || fchmod(dir, 0700) < 0)
             return wh_fail_errno(err, "give the state folder %s to the builder's user", state);
@@ -83,12 +110,12 @@ int wh_build_state_prepare(const char *state, struct wh_userns_map *map, int *de
     wh_autoclose int dir = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return wh_fail_errno(err, "open the state folder %s", state);
+    if (geteuid() == 0 && take_over(dir, state, map, err) < 0)
+        return -1;
     if (mkdirat(dir, WH_BUILD_RUN_FOLDER, 0700) < 0 && errno != EEXIST)
         return wh_fail_errno(err, "make %s/" WH_BUILD_RUN_FOLDER, state);
     if (geteuid() != 0)
         return 0;
-    if (take_over(dir, state, map, err) < 0)
-        return -1;
     if (fchownat(dir, WH_BUILD_RUN_FOLDER, map->root_uid, map->root_gid, AT_SYMLINK_NOFOLLOW) < 0)
         return wh_fail_errno(err, "give %s/" WH_BUILD_RUN_FOLDER " to the builder's user", state);
     if (reachable(state))

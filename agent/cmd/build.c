@@ -115,9 +115,7 @@ static int start(struct run *r, struct wh_error *err)
         return -1;
     r->channel = fds[0];
     wh_autofree char *state = wh_state_dir(r->o->state);
-    wh_autofree char *cwd = getcwd(NULL, 0);
-    wh_autofree char *absolute = wh_path_join(cwd ? cwd : "/", state);
-    struct wh_build_launch_options options = {.state = absolute, .job_uid = getuid(), .job_gid = getgid()};
+    struct wh_build_launch_options options = {.state = state, .job_uid = getuid(), .job_gid = getgid()};
     r->process = wh_build_launch(&r->loop, &options, fds[1], on_builder_exit, r, err);
     if (!r->process)
         return -1;

@@ -31,7 +31,7 @@ int wh_fsync_dir(int dirfd, const char *path, struct wh_error *err);
  */
 char *wh_self_path(void);
 /* --state DIR, else WHERRY_STATE, else /var/lib/wherry for root, else $XDG_STATE_HOME/wherry
- * (~/.local/state/wherry). */
+ * (~/.local/state/wherry). Always absolute. Owned by the caller. */
 char *wh_state_dir(const char *option);
 
 #endif

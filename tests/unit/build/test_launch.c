@@ -102,6 +102,8 @@ static int do_shared(void)
     int fd = wh_open_in_root(frame.fds[0], "/private", O_RDONLY | O_CLOEXEC, 0, true, &err);
     EXPECT(fd >= 0);
     EXPECT(wh_open_in_root(frame.fds[0], "../../etc/shadow", O_RDONLY | O_CLOEXEC, 0, true, NULL) < 0);
+    /* What was made here would be root's on the machine. */
+    EXPECT(openat(frame.fds[0], "made", O_WRONLY | O_CREAT | O_CLOEXEC, 04755) < 0 && errno == EROFS);
     return 42;
 }
 
@@ -295,6 +297,22 @@ static void test_foreign_state(void **state)
     const struct wh_build_launch_options options = {.state = folder, .job_uid = WH_NO_ID};
     assert_null(wh_build_launch(&loop, &options, pair[1], on_exit_here, NULL, &err));
     assert_non_null(strstr(wh_error_text(&err), "belongs to user 1000"));
+    (void)close(pair[0]);
+    /* And a folder with the machine's things in it is nobody's to take over. */
+    struct stat before;
+    struct stat after;
+    wh_autoerror other = {0};
+    wh_autofree char *srv = wh_path_join(scratch, "srv");
+    wh_autofree char *www = wh_path_join(srv, "www");
+    must(mkdir(srv, 0755), srv);
+    must(mkdir(www, 0755), www);
+    must(stat(srv, &before), srv);
+    assert_int_equal(wh_frame_pair(pair, &err), 0);
+    const struct wh_build_launch_options machine = {.state = srv, .job_uid = WH_NO_ID};
+    assert_null(wh_build_launch(&loop, &machine, pair[1], on_exit_here, NULL, &other));
+    assert_non_null(strstr(wh_error_text(&other), "holds other things than a store"));
+    must(stat(srv, &after), srv);
+    assert_true(before.st_uid == after.st_uid && before.st_mode == after.st_mode);
     (void)close(pair[0]);
     (void)uv_loop_close(&loop);
 }
