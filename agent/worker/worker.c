@@ -52,9 +52,8 @@ static void run_job(struct wh_job *j, const cJSON *message)
 {
     wh_autoerror err = {0};
     j->message = wh_message_from_json(message, &err);
-    if (j->message && wh_masker_add_message(j->masker, j->message, &err) < 0)
-        wh_log_warning("%s", wh_error_text(&err));
-    if (!j->message) {
+    /* Nothing may be written before all secrets are known: a job whose masks don't fit fails. */
+    if (!j->message || wh_masker_add_message(j->masker, j->message, &err) < 0) {
         fail_unreadable(j, &err);
         return;
     }
