@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "build/solve.h"
@@ -77,6 +78,7 @@ int channel_start(struct channel *c, struct report *report, int sock, int launch
 void channel_stop(struct channel *c)
 {
     close(c->stop[1]);
+    (void)shutdown(c->sock, SHUT_RD); /* the thread may wait for the rest of a frame that never comes */
     pthread_join(c->thread, NULL);
     close(c->stop[0]);
     close(c->cancel_event);

@@ -78,8 +78,8 @@ static int read_pattern(struct wh_matcher *m, const cJSON *json, bool last, bool
         return -1;
     int code;
     PCRE2_SIZE offset;
-    p->code = pcre2_compile((PCRE2_SPTR)regexp, strlen(regexp),
-                            PCRE2_UTF | PCRE2_NO_UTF_CHECK | PCRE2_DOLLAR_ENDONLY, &code, &offset, NULL);
+    p->code = pcre2_compile((PCRE2_SPTR)regexp, strlen(regexp), PCRE2_UTF | PCRE2_DOLLAR_ENDONLY, &code,
+                            &offset, NULL);
     if (!p->code) {
         PCRE2_UCHAR text[128];
         pcre2_get_error_message(code, text, sizeof text);
