@@ -32,6 +32,8 @@ def silent_names(wherry: Wherry, place: Path) -> Iterator[SilentNameServer]:
 
 
 def quick_end(wherry: Wherry, client: Client) -> None:
+    wherry.signal(signal.SIGTERM)
+    time.sleep(0.3)
     began = time.monotonic()
     wherry.signal(signal.SIGTERM)
     wherry.wait(30)
@@ -55,7 +57,7 @@ def test_name_server_never_answers_an_acquire(wherry: Wherry, silent_names: Sile
     quick_end(wherry, client)
 
 
-@pytest.mark.parametrize("kind", [SilentPort, FullPort])
+@pytest.mark.parametrize("kind", [SilentPort, pytest.param(FullPort, marks=pytest.mark.long)])
 def test_run_service_never_answers(online: Wherry, client: Client, runs: Runs, kind: type) -> None:
     port = kind()
     client.options(run_url=f"http://127.0.0.1:{port.port}/7/")

@@ -139,7 +139,7 @@ def test_other_messages_are_ignored(online: Wherry, runs: Runs, client: Client, 
     succeeds(runs)
 
 
-@pytest.mark.parametrize("offset", [900, -900])
+@pytest.mark.parametrize("offset", [900, pytest.param(-900, marks=pytest.mark.long)])
 def test_wrong_clock(wherry: Wherry, runs: Runs, client: Client, offset: int) -> None:
     """The assertion follows the service's Date header, so a wrong clock does no harm (or is said)."""
     wherry.register(client)
@@ -159,7 +159,7 @@ def test_bad_token_answers(wherry: Wherry, client: Client) -> None:
     client.fault("oauth.token", "status", status=400, body='{"error":"invalid_client","error_description":"gone"}', times=None)
     wherry.start()
     assert wherry.wait(60) == 1
-    assert "invalid_client" in wherry.log_text() or "registration" in wherry.log_text()
+    assert "gives no token to this runner" in wherry.log_text()
 
 
 @pytest.mark.long
