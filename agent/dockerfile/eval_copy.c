@@ -54,6 +54,8 @@ static int expand_files(struct df_eval *ev, struct wh_df_step *step, struct wh_e
         const struct wh_df_heredoc *doc = &in->heredocs[i];
         struct wh_df_file *file = &step->files[step->nfiles++];
         file->name = wh_strdup(doc->name);
+        if (df_check_heredoc_name(doc->name, err) < 0)
+            return -1;
         if (!doc->expand) {
             file->content = wh_strdup(doc->content);
             continue;

@@ -68,7 +68,8 @@ void df_section_text(cJSON *section, const char *name, const char *value);
 /* values.c */
 int df_parse_ports(const char *text, char ***out, bool *upper_proto, bool *host_part, struct wh_error *err);
 int df_check_signal(const char *text, struct wh_error *err);
-void df_add_duration(struct wh_str *out, int64_t ns); /* Go's Duration.String() */
+void df_add_duration(struct wh_str *out, int64_t ns);              /* Go's Duration.String() */
+int df_check_heredoc_name(const char *name, struct wh_error *err); /* where it becomes a file */
 bool df_secret_name(const char *name);
 
 #endif

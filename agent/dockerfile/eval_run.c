@@ -26,17 +26,19 @@ static char *chomped(const struct wh_df_heredoc *doc)
 }
 
 /* argv: the exec form as it is, else SHELL and one string. */
-static void run_argv(struct df_eval *ev, struct wh_df_step *step)
+static int run_argv(struct df_eval *ev, struct wh_df_step *step, struct wh_error *err)
 {
     const struct wh_df_instr *in = ev->instr;
     if (in->json) {
         step->argv = in->words ? wh_strv_dup(in->words) : wh_calloc(1, sizeof(char *));
-        return;
+        return 0;
     }
     const char *line = in->words ? in->words[0] : "";
     if (in->heredoc_only) {
         wh_autofree char *body = chomped(&in->heredocs[0]);
         if (wh_starts_with(body, "#!")) {
+            if (df_check_heredoc_name(in->heredocs[0].name, err) < 0)
+                return -1;
             step->script.name = wh_strdup(in->heredocs[0].name);
             step->script.content = wh_steal(&body);
             wh_autofree char *path = df_join_path("/dev/pipes", step->script.name);
@@ -44,7 +46,7 @@ static void run_argv(struct df_eval *ev, struct wh_df_step *step)
         } else {
             step->argv = df_ev_with_shell(ev, body);
         }
-        return;
+        return 0;
     }
     /* A line with heredocs among other words goes to the shell as it stands. */
     wh_autostr all = {0};
@@ -52,6 +54,7 @@ static void run_argv(struct df_eval *ev, struct wh_df_step *step)
     for (size_t i = 0; i < in->nheredocs; i++)
         wh_str_addf(&all, "\n%s%s", in->heredocs[i].content, in->heredocs[i].name);
     step->argv = df_ev_with_shell(ev, wh_str_text(&all));
+    return 0;
 }
 
 /* `RUN |2 A=v B= /bin/sh -c ...`: each ARG once, in the order of declaration, with what it is now. */
@@ -210,8 +213,7 @@ int df_eval_run(struct df_eval *ev, struct wh_error *err)
     step->env = env;
     step->network = wh_strdup(in->network);
     step->security = wh_strdup(in->security);
-    run_argv(ev, step);
-    if (run_mounts(ev, step, err) < 0)
+    if (run_argv(ev, step, err) < 0 || run_mounts(ev, step, err) < 0)
         return -1;
     wh_autofree char *more = in->heredoc_only ? summary(in->heredocs[0].content) : NULL;
     wh_autostrv char **shown = title_env(ev, step);

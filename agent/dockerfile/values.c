@@ -152,6 +152,15 @@ void df_add_duration(struct wh_str *out, int64_t ns)
     }
 }
 
+int df_check_heredoc_name(const char *name, struct wh_error *err)
+{
+    if (name[0] != '\0' && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+        strlen(name) <= 255)
+        return 0;
+    return wh_fail(err, WH_E_ARGUMENT,
+                   "the heredoc's name `%s` must be a file name: a file of that name is made of it", name);
+}
+
 bool df_secret_name(const char *name)
 {
     static const char *const words[] = {"apikey", "auth",     "credential",   "credentials",

@@ -20,6 +20,23 @@ static void add_data(cJSON *json, const struct wh_progress_event *ev)
     }
 }
 
+/* A text that is longer than the other end takes is cut, between characters: a RUN of a hundred kilobytes is
+ * no reason to fail. */
+static void add_bounded(cJSON *json, const char *name, const char *text)
+{
+    static const char dots[] = "...";
+    size_t cut = WH_MAX_PROGRESS_NAME - strlen(dots);
+    if (!text || strlen(text) <= WH_MAX_PROGRESS_NAME) {
+        wh_json_add_string(json, name, text);
+        return;
+    }
+    while (cut > 0 && ((unsigned char)text[cut] & 0xc0) == 0x80)
+        cut--;
+    wh_autofree char *start = wh_strndup(text, cut);
+    wh_autofree char *whole = wh_printf("%s%s", start, dots);
+    wh_json_add_string(json, name, whole);
+}
+
 cJSON *wh_progress_encode(const struct wh_progress_event *ev)
 {
     cJSON *json = cJSON_CreateObject();
@@ -29,22 +46,22 @@ cJSON *wh_progress_encode(const struct wh_progress_event *ev)
     switch (ev->kind) {
     case WH_PROGRESS_VERTEX:
         wh_json_add_string(json, "state", state_names[ev->state]);
-        wh_json_add_string(json, "name", ev->name);
-        wh_json_add_string(json, "note", ev->note);
-        wh_json_add_string(json, "error", ev->error);
+        add_bounded(json, "name", ev->name);
+        add_bounded(json, "note", ev->note);
+        add_bounded(json, "error", ev->error);
         break;
     case WH_PROGRESS_LOG:
         wh_json_add_int(json, "stream", ev->stream);
         add_data(json, ev);
         break;
     case WH_PROGRESS_STATUS:
-        wh_json_add_string(json, "id", ev->id);
+        add_bounded(json, "id", ev->id);
         wh_json_add_int(json, "current", ev->current);
         wh_json_add_int(json, "total", ev->total);
         cJSON_AddBoolToObject(json, "done", ev->done);
         break;
     case WH_PROGRESS_WARNING:
-        wh_json_add_string(json, "text", ev->text);
+        add_bounded(json, "text", ev->text);
         break;
     }
     return json;

@@ -25,19 +25,30 @@ struct pg_vertex *pg_find(struct wh_progress *p, uint64_t id, bool make)
     return p->last = v;
 }
 
-static void set_text(char **field, const char *text)
+char *pg_shown(const char *text, bool lines)
+{
+    wh_autostr valid = {0};
+    wh_str_add_utf8(&valid, text, strlen(text));
+    char *shown = wh_str_steal(&valid);
+    for (char *p = shown; *p; p++)
+        if (((unsigned char)*p < 0x20 || *p == 0x7f) && !(lines && *p == '\n'))
+            *p = *p == 0x1b || *p == 0x07 ? '?' : ' ';
+    return shown;
+}
+
+static void set_text(char **field, const char *text, bool lines)
 {
     if (!text)
         return;
     free(*field);
-    *field = wh_strdup(text);
+    *field = pg_shown(text, lines);
 }
 
 void pg_vertex_update(struct pg_vertex *v, const struct wh_progress_event *ev)
 {
-    set_text(&v->name, ev->name);
-    set_text(&v->error, ev->error);
-    set_text(&v->note, ev->note);
+    set_text(&v->name, ev->name, false);
+    set_text(&v->error, ev->error, true);
+    set_text(&v->note, ev->note, false);
     if (!v->started)
         v->started = ev->time_ns;
     v->state = ev->state;
@@ -49,8 +60,9 @@ void pg_vertex_update(struct pg_vertex *v, const struct wh_progress_event *ev)
 struct pg_status *pg_status_update(struct pg_vertex *v, const struct wh_progress_event *ev)
 {
     struct pg_status *s = NULL;
+    wh_autofree char *id = pg_shown(ev->id, false);
     for (size_t i = v->nstatuses; i-- > 0 && !s;)
-        if (strcmp(v->statuses[i].id, ev->id) == 0)
+        if (strcmp(v->statuses[i].id, id) == 0)
             s = &v->statuses[i];
     if (!s) {
         if (v->nstatuses >= WH_MAX_PROGRESS_STATUSES)
@@ -58,7 +70,7 @@ struct pg_status *pg_status_update(struct pg_vertex *v, const struct wh_progress
         if ((v->nstatuses & (v->nstatuses - 1)) == 0)
             v->statuses = wh_reallocarray(v->statuses, v->nstatuses ? v->nstatuses * 2 : 1, sizeof *s);
         s = &v->statuses[v->nstatuses++];
-        *s = (struct pg_status){.id = wh_strdup(ev->id), .started = ev->time_ns};
+        *s = (struct pg_status){.id = wh_steal(&id), .started = ev->time_ns};
     }
     s->current = ev->current;
     s->total = ev->total;

@@ -68,6 +68,9 @@ void pg_log(struct wh_progress *p, struct pg_vertex *v, const struct wh_progress
 void pg_log_flush(struct wh_progress *p, struct pg_vertex *v, pg_line_fn fn);
 struct pg_status *pg_status_update(struct pg_vertex *v, const struct wh_progress_event *ev);
 void pg_vertex_update(struct pg_vertex *v, const struct wh_progress_event *ev);
+/* A text of the builder's as it may be shown: UTF-8, no control characters; newlines stay if lines, else they
+ * are blanks. Owned. */
+char *pg_shown(const char *text, bool lines);
 void pg_add_bytes(struct wh_str *out, int64_t bytes);            /* "2.06MB" */
 void pg_add_seconds(struct wh_str *out, int64_t ns, int digits); /* "1.2s" */
 void pg_add_excerpts(const struct wh_progress *p, struct wh_str *out);

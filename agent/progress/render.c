@@ -48,8 +48,9 @@ static void feed_json(struct wh_progress *p, const struct wh_progress_event *ev)
     pg_write(p, &out);
 }
 
-static void keep_warning(struct wh_progress *p, const char *text)
+static void keep_warning(struct wh_progress *p, const char *told)
 {
+    wh_autofree char *text = pg_shown(told, false);
     for (size_t i = 0; p->warnings && p->warnings[i]; i++)
         if (strcmp(p->warnings[i], text) == 0)
             return;

@@ -26,11 +26,24 @@ static void terminal_size(int fd, unsigned *width, unsigned *height)
     }
 }
 
-/* How many columns a UTF-8 sequence's first byte begins: continuation bytes are none. Wide characters count
- * as one: a line that is cut a little late wraps, so the limit leaves two columns free. */
-static bool starts_char(unsigned char c)
+/* The columns of the character at s (valid UTF-8, *len its bytes): scripts of East Asia and emoji take two.
+ */
+static unsigned columns_of(const char *s, size_t left, size_t *len)
 {
-    return (c & 0xc0) != 0x80;
+    const unsigned char *u = (const unsigned char *)s;
+    *len = WH_MIN(left, u[0] >= 0xf0   ? (size_t)4
+                        : u[0] >= 0xe0 ? (size_t)3
+                        : u[0] >= 0xc0 ? (size_t)2
+                                       : (size_t)1);
+    if (*len < 3)
+        return 1;
+    unsigned cp = *len == 3 ? (u[0] & 0xfU) << 12 | (u[1] & 0x3fU) << 6 | (u[2] & 0x3fU)
+                            : (u[0] & 7U) << 18 | (u[1] & 0x3fU) << 12 | (u[2] & 0x3fU) << 6 | (u[3] & 0x3fU);
+    bool wide = (cp >= 0x1100 && cp <= 0x115f) || (cp >= 0x2e80 && cp <= 0xa4cf) ||
+                (cp >= 0xac00 && cp <= 0xd7a3) || (cp >= 0xf900 && cp <= 0xfaff) ||
+                (cp >= 0xfe30 && cp <= 0xfe6f) || (cp >= 0xff00 && cp <= 0xff60) ||
+                (cp >= 0x1f300 && cp <= 0x1faff) || (cp >= 0x20000 && cp <= 0x3fffd);
+    return wide ? 2 : 1;
 }
 
 /* Adds at most `width` columns; colours cost none. Returns the columns used. */
@@ -38,25 +51,24 @@ static unsigned add_cut(struct wh_str *out, const char *text, size_t len, unsign
 {
     unsigned used = 0;
     bool escape = false;
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c == 0x1b)
+    for (size_t i = 0, n = 1; i < len; i += n) {
+        unsigned columns = columns_of(text + i, len - i, &n);
+        if (text[i] == 0x1b)
             escape = true;
         if (escape) {
-            wh_str_addc(out, (char)c);
-            escape = c != 'm';
+            wh_str_addc(out, text[i]);
+            escape = text[i] != 'm';
             continue;
         }
-        if (starts_char(c)) {
-            unsigned columns = c == '\t' ? 8 - used % 8 : 1;
-            if (used + columns > width)
-                break;
-            used += columns;
-            for (unsigned k = 0; c == '\t' && k < columns; k++)
-                wh_str_addc(out, ' ');
-        }
-        if (c != '\t')
-            wh_str_addc(out, (char)c);
+        if (text[i] == '\t')
+            columns = 8 - used % 8;
+        if (used + columns > width)
+            break;
+        used += columns;
+        if (text[i] == '\t')
+            wh_str_addf(out, "%*s", (int)columns, "");
+        else
+            wh_str_addn(out, text + i, n);
     }
     return used;
 }

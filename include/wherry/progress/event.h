@@ -44,7 +44,8 @@ struct wh_progress_event {
     char *owned;      /* decode: memory behind data */
 };
 
-/* The caller frees by cJSON_Delete(). {"type":"vertex"|"log"|"status"|"warning", ...} */
+/* Texts longer than WH_MAX_PROGRESS_NAME are cut; data must fit WH_MAX_PROGRESS_LOG. The caller frees by
+ * cJSON_Delete(). {"type":"vertex"|"log"|"status"|"warning", ...} */
 cJSON *wh_progress_encode(const struct wh_progress_event *ev);
 /* 1: an event; 0: a frame of another type; negative: a broken event. Clear it before json goes. */
 int wh_progress_decode(const cJSON *json, struct wh_progress_event *out, struct wh_error *err);

@@ -207,6 +207,8 @@ static void copy_errors(void **state)
                    2);
     assert_refused("FROM scratch\nADD --checksum=sha256:aa http://a http://b /\n",
                    "checksum can't be specified for multiple sources", 2);
+    assert_refused("FROM scratch\nCOPY <<a/b /x\ny\na/b\n",
+                   "the heredoc's name `a/b` must be a file name: a file of that name is made of it", 2);
     assert_refused("FROM scratch\nCOPY ${a /\n",
                    "failed to process \"${a\": unsupported modifier (\xef\xbf\xbd) in substitution", 2);
 }
