@@ -20,7 +20,7 @@
 
 static char temp_dir[64];
 
-static int make_temp(void **state)
+__attribute__((unused)) static int make_temp(void **state)
 {
     (void)state;
     strcpy(temp_dir, "/tmp/wherry-oci-XXXXXX");
@@ -28,7 +28,7 @@ static int make_temp(void **state)
     return mkdtemp(temp_dir) ? 0 : -1;
 }
 
-static int drop_temp(void **state)
+__attribute__((unused)) static int drop_temp(void **state)
 {
     (void)state;
     return wh_remove_tree(AT_FDCWD, temp_dir, NULL);

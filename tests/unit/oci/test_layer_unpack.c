@@ -1,6 +1,8 @@
 /* Layers in: what a tar may do to a tree and what it may not (builder.md §8). */
 #include "helpers.h"
 
+#include <sys/mount.h>
+
 struct run {
     struct wh_unpack_options options;
     struct wh_unpack_result result;
@@ -376,6 +378,25 @@ static void test_bombs(void **state)
     assert_int_equal(size.error.code, WH_E_LIMIT);
 }
 
+/* A disk that is full is told as such, with the member that did not fit. */
+static void test_full_disk(void **state)
+{
+    (void)state;
+    autorun r = RUN_INIT;
+    wh_autofree char *path = temp_path("small");
+    wh_autoclose int before = new_folder("small");
+    if (mount("tmpfs", path, "tmpfs", 0, "size=1m") < 0)
+        skip();
+    wh_autoclose int root = new_folder("small");
+    make_tar("full.tar", "add('fits', data=b'x' * 100000)\nadd('too/large', data=b'x' * 3000000)");
+    unpack_blob(&r, root, "full.tar");
+    close(wh_steal_fd(&root));
+    umount2(path, MNT_DETACH);
+    assert_int_equal(r.status, -1);
+    assert_int_equal(r.error.code, WH_E_NO_SPACE);
+    assert_non_null(strstr(wh_error_text(&r.error), "member \"too/large\""));
+}
+
 /* ---- formats ---- */
 
 static void test_formats(void **state)
@@ -488,8 +509,9 @@ int main(void)
         cmocka_unit_test(test_shared_inode),  cmocka_unit_test(test_devices_are_skipped),
         cmocka_unit_test(test_lower_layers),  cmocka_unit_test(test_digests),
         cmocka_unit_test(test_truncated),     cmocka_unit_test(test_not_a_tar),
-        cmocka_unit_test(test_bombs),         cmocka_unit_test(test_formats),
-        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_archive),
+        cmocka_unit_test(test_bombs),         cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_formats),       cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_archive),
     };
     return cmocka_run_group_tests(tests, make_temp, drop_temp);
 }
