@@ -173,7 +173,9 @@ int wh_action_save_state(struct wh_action_run *run, const char *name, const char
 int wh_action_export_env(struct wh_action_run *run, const char *name, const char *value, struct wh_error *err)
 {
     (void)run;
-    wh_env_set(&environ, name, value);
+    /* Not wh_env_set(): the vector may be the C library's by now, with a room of its own reckoning. */
+    if (setenv(name, value, 1) < 0)
+        return wh_fail_errno(err, "set the variable '%s'", name);
     return append_pair("GITHUB_ENV", name, value, err);
 }
 
@@ -181,7 +183,8 @@ int wh_action_add_path(struct wh_action_run *run, const char *folder, struct wh_
 {
     (void)run;
     wh_autofree char *path = wh_printf("%s:%s", folder, wh_action_env("PATH"));
-    wh_env_set(&environ, "PATH", path);
+    if (setenv("PATH", path, 1) < 0)
+        return wh_fail_errno(err, "set PATH");
     wh_autofree char *line = wh_printf("%s\n", folder);
     return append_text("GITHUB_PATH", line, err);
 }

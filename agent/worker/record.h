@@ -41,7 +41,7 @@ struct wh_sink;
 struct wh_sink_ops {
     void (*state)(struct wh_sink *s,
                   const struct wh_timeline *r); /* its name, status or conclusion changed */
-    void (*flush)(struct wh_sink *s);           /* send states now */
+    void (*flush)(struct wh_sink *s, wh_sink_done_fn done, void *data); /* send states now */
     /* One line (or several in one text) as shown, without stamp, as it comes. */
     void (*line)(struct wh_sink *s, const struct wh_timeline *r, uint64_t number, const char *text,
                  size_t len);

@@ -24,9 +24,10 @@ static void nothing_state(struct wh_sink *s, const struct wh_timeline *r)
     write_out((struct local *)s);
 }
 
-static void flush(struct wh_sink *s)
+static void flush(struct wh_sink *s, wh_sink_done_fn done, void *data)
 {
     write_out((struct local *)s);
+    done(data, NULL);
 }
 
 static void line(struct wh_sink *s, const struct wh_timeline *r, uint64_t number, const char *text,

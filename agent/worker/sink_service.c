@@ -26,9 +26,9 @@ static void state(struct wh_sink *s, const struct wh_timeline *r)
     wh_results_step(((struct service *)s)->results, &view);
 }
 
-static void flush(struct wh_sink *s)
+static void flush(struct wh_sink *s, wh_sink_done_fn done, void *data)
 {
-    wh_results_flush_steps(((struct service *)s)->results, NULL, NULL);
+    wh_results_flush_steps(((struct service *)s)->results, done, data);
 }
 
 static void line(struct wh_sink *s, const struct wh_timeline *r, uint64_t number, const char *text,

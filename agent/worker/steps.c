@@ -162,7 +162,9 @@ static void see_cancel(struct wh_job *j)
     if (j->cancel == WH_CANCEL_NONE || j->cancel_seen)
         return;
     j->cancel_seen = true;
-    wh_job_merge_result(j, j->cancel == WH_CANCEL_SHUTDOWN ? WH_TASK_FAILED : WH_TASK_CANCELED);
+    wh_job_merge_result(j, j->cancel == WH_CANCEL_SHUTDOWN ? WH_TASK_FAILED
+                           : j->cancel == WH_CANCEL_LOST   ? WH_TASK_ABANDONED
+                                                           : WH_TASK_CANCELED);
     if (j->cancel == WH_CANCEL_SHUTDOWN)
         wh_say_error(j, "The runner has received a shutdown signal. This can happen when the runner service "
                         "is stopped, or a "

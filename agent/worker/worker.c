@@ -41,11 +41,39 @@ static void fail_unreadable(struct wh_job *j, struct wh_error *err)
     j->result = WH_TASK_FAILED;
 }
 
-/* The service gives no id token to a job that it doesn't show as in progress yet. */
+#define ANNOUNCE_MS 1000u
+
+struct announcement {
+    bool done;
+};
+
+static void on_announced(void *data, struct wh_error *err)
+{
+    (void)err; /* it is sent again with the next change */
+    ((struct announcement *)data)->done = true;
+}
+
+static void wake(uv_timer_t *timer)
+{
+    ((struct announcement *)timer->data)->done = true;
+}
+
+/* The service gives no id token to a job that it doesn't show as in progress yet: where steps may ask for
+ * one, the first states go before the first step, for at most a second. */
 static void announce(struct wh_job *j)
 {
-    if (!j->local && wh_message_endpoint_data(j->message, "GenerateIdTokenUrl"))
-        j->sink->ops->flush(j->sink);
+    /* Static: an answer that comes late still finds it. */
+    static struct announcement a;
+    static uv_timer_t timer;
+    if (j->local || !wh_message_endpoint_data(j->message, "GenerateIdTokenUrl"))
+        return;
+    uv_timer_init(&j->loop, &timer);
+    timer.data = &a;
+    uv_timer_start(&timer, wake, ANNOUNCE_MS, 0);
+    j->sink->ops->flush(j->sink, on_announced, &a);
+    while (!a.done)
+        wh_job_turn(j);
+    uv_close((uv_handle_t *)&timer, NULL);
 }
 
 static void run_job(struct wh_job *j, const cJSON *message)
@@ -57,9 +85,9 @@ static void run_job(struct wh_job *j, const cJSON *message)
         fail_unreadable(j, &err);
         return;
     }
-    announce(j);
     if (wh_setup(j) < 0)
         return;
+    announce(j);
     wh_steps_run(j);
     wh_finish(j);
     if (wh_dirs_empty_temp(j, &err) < 0)
