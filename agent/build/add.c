@@ -15,6 +15,7 @@ static int collect(const struct wh_df_step *step, const struct from *from, struc
 {
     *out = (struct source){.root = from->root,
                            .no_xdev = from->no_xdev,
+                           .foreign = from->context,
                            .whole = !from->context,
                            .ignore = from->ignore,
                            .exclude = exclude};

@@ -136,8 +136,7 @@ static int copy_regular(struct job *j, struct entry *e, const char *from_path, i
                         struct wh_error *err)
 {
     struct copy *c = j->c;
-    wh_autoclose int from =
-        wh_open_in_root(j->s->root, from_path, O_RDONLY | O_NOFOLLOW, 0, j->s->no_xdev, err);
+    wh_autoclose int from = source_open(j->s, from_path, err);
     if (from < 0)
         return -1;
     struct stat st;
@@ -319,7 +318,7 @@ static int file_place(const struct copy *c, const char *name, char **out, struct
 static int unpack_archive(struct job *j, const struct match *m, bool *is_archive, struct wh_error *err)
 {
     struct copy *c = j->c;
-    wh_autoclose int fd = wh_open_in_root(j->s->root, m->path, O_RDONLY | O_NOFOLLOW, 0, j->s->no_xdev, err);
+    wh_autoclose int fd = source_open(j->s, m->path, err);
     if (fd < 0)
         return -1;
     *is_archive = wh_archive_is(fd);

@@ -47,8 +47,7 @@ static void fold_xattrs(int fd, struct wh_digest *digest)
 static int hash_file(const struct job *j, size_t i, unsigned char *buf, struct wh_sha256 *hash,
                      struct wh_error *err)
 {
-    wh_autoclose int fd =
-        wh_open_in_root(j->s->root, j->paths[i], O_RDONLY | O_NOFOLLOW, 0, j->s->no_xdev, err);
+    wh_autoclose int fd = source_open(j->s, j->paths[i], err);
     if (fd < 0)
         return -1;
     struct stat st;

@@ -27,7 +27,8 @@ static int bind_fields(struct build *b, const char *platform, const struct wh_df
     struct from from;
     if (from_open(b, &m->from, platform, &from, err) < 0)
         return -1;
-    struct source source = {.root = from.root, .no_xdev = from.no_xdev, .ignore = from.ignore};
+    struct source source = {
+        .root = from.root, .no_xdev = from.no_xdev, .foreign = true, .ignore = from.ignore};
     int status = source_collect(&source, m->source ? m->source : "", err);
     if (status == 0)
         status = source_hash(b, &source, err);
@@ -177,7 +178,8 @@ static int copy_context(struct mounts *ms, const struct wh_df_mount *m, struct h
     if (!held->scratch)
         return -1;
     const struct from *from = &held->from;
-    struct source source = {.root = from->root, .no_xdev = from->no_xdev, .ignore = from->ignore};
+    struct source source = {
+        .root = from->root, .no_xdev = from->no_xdev, .foreign = true, .ignore = from->ignore};
     struct copy c = {.root = wh_tree_fd(held->scratch), .dest = "/", .cancel = &b->channel.cancel};
     int status = source_collect(&source, m->source ? m->source : "", err);
     bool dir = source.nmatches > 0 && source.matches[0].dir;

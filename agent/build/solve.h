@@ -96,7 +96,8 @@ struct match {
 struct source {
     int root; /* borrowed */
     bool no_xdev;
-    bool whole; /* from a stage or image: owners and attributes count, stamps mean nothing */
+    bool foreign; /* a context: opened with the rights of the job */
+    bool whole;   /* from a stage or image: owners and attributes count, stamps mean nothing */
     const struct wh_ignore *ignore;  /* of the context; NULL: none */
     const struct wh_ignore *exclude; /* --exclude, relative to each match; NULL: none */
     struct match *matches;
@@ -105,6 +106,13 @@ struct source {
     size_t nentries;
 };
 void source_clear(struct source *s);
+
+/* rights.c: between these a thread opens files with the rights of the job, if s is foreign. Nothing of the
+ * store may be opened meanwhile. */
+void source_enter(const struct source *s);
+void source_leave(const struct source *s);
+/* A file of the source to read, by its canonical path. */
+int source_open(const struct source *s, const char *path, struct wh_error *err);
 /* Adds what pattern names. A missing literal is WH_E_NOT_FOUND with BuildKit's sentence. */
 int source_collect(struct source *s, const char *pattern, struct wh_error *err);
 /* Hashes regular files that are not yet, by stamps that the store remembers where it can. */

@@ -294,7 +294,7 @@ static char *clean_pattern(const char *pattern)
     return text;
 }
 
-int source_collect(struct source *s, const char *pattern, struct wh_error *err)
+static int collect(struct source *s, const char *pattern, struct wh_error *err)
 {
     wh_autofree char *clean = clean_pattern(pattern);
     if (wh_glob_has_wildcard(clean)) {
@@ -314,6 +314,14 @@ int source_collect(struct source *s, const char *pattern, struct wh_error *err)
     if (added == 0)
         return wh_fail(err, WH_E_NOT_FOUND, "\"/%s\": not found", clean);
     return added < 0 ? -1 : 0;
+}
+
+int source_collect(struct source *s, const char *pattern, struct wh_error *err)
+{
+    source_enter(s);
+    int status = collect(s, pattern, err);
+    source_leave(s);
+    return status;
 }
 
 void source_key(const struct source *s, struct key *k)

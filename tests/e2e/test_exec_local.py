@@ -170,3 +170,16 @@ def test_build(wherry: Wherry, tree: Path) -> None:
                                        "id: b\nuses: docker/build-push-action@v6\nwith: {context: ., outputs: 'type=oci,dest=${{ runner.temp }}/out.tar'}",
                                        "run: tar tf ${{ runner.temp }}/out.tar | grep -c blobs/sha256/ && echo \"digest ${{ steps.b.outputs.digest }}\""))
     assert done.returncode == 0 and "digest sha256:" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root: else the job owns the store anyway")
+def test_no_context_holds_the_store(wherry: Wherry, tree: Path) -> None:
+    """The builder owns the store, where other repositories' layers lie; a job may name any folder as its context."""
+    build = "uses: docker/build-push-action@v6\nwith: {context: '%s', file: Dockerfile, outputs: 'type=oci,dest=${{ runner.temp }}/out.tar'}"
+    (tree / "Dockerfile").write_text("FROM scratch\nCOPY kept.txt /\n")
+    first = execute(wherry, tree, steps("uses: actions/checkout@v4", build % "."))
+    assert first.returncode == 0 and (wherry.state / "index.db").exists(), first.stdout + first.stderr
+    for context, path in (("/", str(wherry.state)[1:] + "/index.db"), (str(wherry.state), "index.db"), (str(wherry.state), ".")):
+        (tree / "Dockerfile").write_text(f"FROM scratch\nCOPY {path} /stolen\n")
+        done = execute(wherry, tree, steps("uses: actions/checkout@v4", build % context))
+        assert done.returncode == 1 and "Permission denied" in done.stdout, done.stdout + done.stderr
