@@ -140,7 +140,6 @@ static void suggestions(void **state)
 {
     (void)state;
     const char *const names[] = {"build", "cache", "register", NULL};
-                        "far");
     assert_string_equal(wh_did_you_mean("Build", names), "build");
     assert_string_equal(wh_did_you_mean("registre", names), "register");
     assert_null(wh_did_you_mean("frobnicate", names));
