@@ -155,6 +155,7 @@ struct jobrun {
     uint64_t announced_ms;
 };
 void jobrun_start(struct runner *r, const struct wh_broker_message *job);
+void jobrun_drain(struct jobrun *j); /* the agent takes no more jobs */
 void jobrun_cancel(struct jobrun *j, const char *reason, uint64_t timeout_ms);
 void jobrun_first_renewed(struct jobrun *j, bool ok, struct wh_error *err);
 void jobrun_lost(struct jobrun *j, const char *why);

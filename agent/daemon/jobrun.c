@@ -12,6 +12,8 @@
 #define CANCEL_MARGIN_MS 15000
 #define STOP_MS 30000
 #define LOST_MS 60000
+#define ACQUIRE_DRAIN_MS 5000
+#define COMPLETE_STOPPED_MS 10000 /* for the completion of a killed worker's job while the agent stops */
 
 static const char shutdown_text[] = "The runner has received a shutdown signal. This can happen when the "
                                     "runner service is stopped, or a manually "
@@ -83,6 +85,14 @@ static void complete_ourselves(struct jobrun *j, enum wh_task_result conclusion,
     wh_github_job_complete(j->service, &completion, on_completed, j);
 }
 
+/* A stop doesn't wait for a service that is away. */
+static void give_up(void *data)
+{
+    struct jobrun *j = data;
+    wh_log_warning("job %s: the service could not be told of its end", j->display_name);
+    end(j);
+}
+
 void jobrun_worker_gone(struct jobrun *j, const struct wh_process_exit *how)
 {
     wh_later_cancel(&j->kill_later);
@@ -102,6 +112,9 @@ void jobrun_worker_gone(struct jobrun *j, const struct wh_process_exit *how)
             why = wh_printf("The job's worker ended with code %d before the job was complete.", how->code);
         bool user = wh_streq(j->cancel_reason, "user");
         complete_ourselves(j, user ? WH_TASK_CANCELED : WH_TASK_FAILED, user ? NULL : why);
+        if (j->r->d->stopping)
+            wh_later(&j->kill_later, &j->r->d->loop, wh_wait_ms(COMPLETE_STOPPED_MS, COMPLETE_STOPPED_MS),
+                     give_up, j);
         return;
     }
     if (j->state == JOB_RUNNING)
@@ -141,6 +154,34 @@ static void tell_worker(struct jobrun *j)
     wh_later(&j->kill_later, &j->r->d->loop, wh_wait_ms(limit, limit), kill_now, j);
 }
 
+static void stop_unstarted(struct jobrun *j)
+{
+    if (j->state == JOB_ACQUIRING) {
+        wh_acquire_cancel(&j->acquire);
+        end(j);
+    } else if (j->state == JOB_FIRST_RENEW || j->state == JOB_COMPLETING) {
+        wh_later(&j->kill_later, &j->r->d->loop, wh_wait_ms(STOP_MS, STOP_MS), give_up, j);
+    }
+}
+
+static void acquire_over(void *data)
+{
+    struct jobrun *j = data;
+    if (j->state != JOB_ACQUIRING)
+        return;
+    wh_log_info("the run service does not answer: leaving the job to others");
+    wh_acquire_cancel(&j->acquire);
+    end(j);
+}
+
+void jobrun_drain(struct jobrun *j)
+{
+    /* Not ours yet. A service that answers will make it ours in a moment; another one is not waited for. */
+    if (j->state == JOB_ACKNOWLEDGING || j->state == JOB_ACQUIRING)
+        wh_later(&j->kill_later, &j->r->d->loop, wh_wait_ms(ACQUIRE_DRAIN_MS, ACQUIRE_DRAIN_MS), acquire_over,
+                 j);
+}
+
 void jobrun_cancel(struct jobrun *j, const char *reason, uint64_t timeout_ms)
 {
     /* A repeat changes nothing, so that it can't put the kill off; a shutdown or a loss is harder than a
@@ -152,8 +193,8 @@ void jobrun_cancel(struct jobrun *j, const char *reason, uint64_t timeout_ms)
     wh_log_info("job %s is being cancelled (%s)", j->display_name, reason);
     if (j->state == JOB_RUNNING)
         tell_worker(j);
-    else if (j->state == JOB_ACKNOWLEDGING)
-        wh_log_debug("not acquired yet: its acquire will tell");
+    else if (wh_streq(reason, "shutdown"))
+        stop_unstarted(j);
 }
 
 void jobrun_lost(struct jobrun *j, const char *why)
@@ -244,6 +285,7 @@ static void acquired(struct jobrun *j, cJSON *message)
     if (runner_take_cancel(j->r, wh_github_job_id(j->service), &timeout_ms))
         jobrun_cancel(j, "user", timeout_ms);
     j->state = JOB_FIRST_RENEW;
+    wh_later_cancel(&j->kill_later); /* of a drain: it is ours now */
     renewal_start(j);
 }
 
@@ -291,6 +333,8 @@ static void on_acknowledged(void *data, enum wh_outcome outcome, struct wh_error
         j->r->removed = true; /* AcknowledgeJobNotFound: this runner was used up by somebody else */
         runner_end(j->r, WH_RUN_DONE, NULL);
         end(j);
+    } else if (j->r->end_wanted) {
+        end(j); /* told to stop meanwhile: others take it */
     } else {
         acquire(j, &a->job);
     }

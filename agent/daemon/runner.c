@@ -205,6 +205,8 @@ void runner_drain(struct runner *r)
 {
     if (r->job && r->d->stopping)
         jobrun_cancel(r->job, "shutdown", 0);
+    else if (r->job)
+        jobrun_drain(r->job);
     runner_end(r, WH_RUN_DONE, NULL);
 }
 

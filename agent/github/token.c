@@ -143,9 +143,13 @@ static void on_answer(struct wh_http *r, struct wh_error *err, void *data)
         wh_later(&s->retry, wh_http_client_loop(s->http), 0, fetch, s);
     } else {
         wh_autoerror refused = {0};
-        wh_fail(&refused, answer.outcome == WH_OUT_DENIED ? WH_E_DENIED : WH_E_HTTP,
-                "the service gives no token to this runner: %s answered %d: %s", wh_http_label(r), status,
-                answer.why);
+        bool denied = answer.outcome == WH_OUT_DENIED;
+        wh_fail(&refused, denied ? WH_E_DENIED : WH_E_HTTP, "%s: %s answered %d: %s",
+                denied ? "the service does not take this runner's credentials (its registration may be gone: "
+                         "register "
+                         "again)"
+                       : "the service gives no token to this runner",
+                wh_http_label(r), status, answer.why);
         bool again = status == 429 || status >= 500;
         fail_or_retry(s, answer.outcome, again, wh_http_retry_after(r, 120000), &refused);
     }

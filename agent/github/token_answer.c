@@ -12,7 +12,10 @@ static void read_refusal(const cJSON *json, int status, struct wh_token_answer *
 {
     const char *error = wh_json_string(json, "error");
     const char *description = wh_json_string(json, "error_description");
-    if (description || error)
+    bool both = error && description && *description;
+    if (both)
+        out->why = wh_printf("%.100s: %.1000s", error, description);
+    else if (description || error)
         out->why = wh_strdup(description && *description ? description : error);
     /* The description decides first: a wrong clock shows as invalid_client too. */
     if (speaks_of_clock(description))

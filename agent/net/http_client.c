@@ -35,7 +35,8 @@ static void drive(struct wh_http_client *c, curl_socket_t fd, int flags)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct sock *s = poll->data;
-    int flags = status < 0 ? CURL_CSELECT_ERR : 0;
+    /* An error of the socket: reading it tells curl which one. */
+    int flags = status < 0 ? CURL_CSELECT_IN | CURL_CSELECT_OUT : 0;
     if (events & UV_READABLE)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
