@@ -83,8 +83,7 @@ static int unpack_own(struct build *b, struct layer *layer, struct wh_error *err
     wh_autotree *tree = fd >= 0 ? wh_tree_begin(b->store, err) : NULL;
     if (!tree)
         return -1;
-    struct wh_unpack_options options = {.detect = true,
-                                        .digest = &blob.digest,
+    struct wh_unpack_options options = {.digest = &blob.digest,
                                         .size = (int64_t)blob.size,
                                         .diff_id = &layer->diffid,
                                         .cancel = &b->channel.cancel};

@@ -137,7 +137,8 @@ static int unpack_layer(struct unpack_job *job, int root, struct wh_unpack_resul
         .cancel = oci->options.cancel,
     };
     struct wh_layer_blob known;
-    if (wh_layer_media_compression(layer->descriptor.media_type, &o.compression, err) < 0)
+    enum wh_compression compression;
+    if (wh_layer_media_compression(layer->descriptor.media_type, &compression, err) < 0)
         return -1;
     int there = wh_blob_has(oci->store, &layer->descriptor.digest, NULL, err);
     if (there < 0)

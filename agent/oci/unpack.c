@@ -14,7 +14,7 @@ struct reader {
     struct oci_pump *pump;
     struct wh_sha256 *hash;
     uint64_t tar_size;
-    uint64_t max_tar, max_ratio;
+    uint64_t max_tar, max_ratio, ratio_free;
     const bool *cancel;
     struct wh_error error; /* why a read failed */
 };
@@ -29,7 +29,7 @@ static int check_bomb(struct reader *r, struct wh_error *err)
     if (r->tar_size > r->max_tar)
         return wh_fail(err, WH_E_LIMIT, "the layer unpacks to more than %llu bytes",
                        (unsigned long long)r->max_tar);
-    if (r->tar_size <= WH_LAYER_RATIO_FREE)
+    if (r->tar_size <= r->ratio_free)
         return 0;
     uint64_t packed = oci_pump_packed(r->pump);
     if (r->tar_size / r->max_ratio > packed)
@@ -205,6 +205,7 @@ static struct reader reader_for(struct oci_pump *pump, const struct wh_unpack_op
         .hash = wh_sha256_new(),
         .max_tar = o->limits.tar ? o->limits.tar : WH_MAX_LAYER_TAR,
         .max_ratio = o->limits.ratio ? o->limits.ratio : WH_MAX_LAYER_RATIO,
+        .ratio_free = o->limits.ratio_free ? o->limits.ratio_free : WH_LAYER_RATIO_FREE,
         .cancel = o->cancel,
     };
 }

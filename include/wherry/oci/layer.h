@@ -67,9 +67,8 @@ typedef int (*wh_layer_sink_fn)(void *data, const void *bytes, size_t len, struc
 int wh_layer_write(int dirfd, const struct wh_layer_options *options, wh_layer_sink_fn sink, void *data,
                    struct wh_layer_result *out, struct wh_error *err);
 
-/* The same from a list instead of a tree in overlay form: plain files, whole root file systems (tar
- * exporter). flat: overlay marks have no meaning, character devices are devices and names that begin with
- * .wh. are plain files. */
+/* The same for plain files, as the tar exporter has them: overlay marks mean nothing here, character devices
+ * are devices and names that begin with .wh. are files. */
 int wh_tree_write_tar(int dirfd, const struct wh_layer_options *options, wh_layer_sink_fn sink, void *data,
                       struct wh_layer_result *out, struct wh_error *err);
 
@@ -80,18 +79,18 @@ int wh_tree_write_tar(int dirfd, const struct wh_layer_options *options, wh_laye
 #define WH_MAX_LAYER_TAR ((uint64_t)512 << 30) /* bytes of the unpacked stream */
 #define WH_MAX_LAYER_RATIO                                                                                   \
     1100 /* unpacked to packed, beyond WH_LAYER_RATIO_FREE (deflate's own bound is 1032) */
-#define WH_LAYER_RATIO_FREE ((uint64_t)64 << 20)
+#define WH_LAYER_RATIO_FREE ((uint64_t)4 << 30) /* honest layers hold files of zeros, which zstd makes tiny  \
+                                                 */
 #define WH_MAX_LAYER_PATH 4096
 #define WH_MAX_LAYER_DEPTH 512                /* components of a path */
 #define WH_MAX_LAYER_XATTRS ((size_t)1 << 20) /* bytes, of one member */
 
 struct wh_unpack_limits { /* 0: the limit above */
-    uint64_t entries, tar, ratio;
+    uint64_t entries, tar, ratio, ratio_free;
 };
 
+/* How a blob is compressed is told by its first bytes. */
 struct wh_unpack_options {
-    enum wh_compression compression; /* what the media type tells; the bytes decide if they differ */
-    bool detect;                     /* trust only the bytes */
     const struct wh_digest *digest;  /* of the blob; NULL: not verified */
     int64_t size;                    /* of the blob; negative: not known */
     const struct wh_digest *diff_id; /* NULL: not verified */

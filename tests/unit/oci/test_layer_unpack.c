@@ -355,6 +355,7 @@ static void test_bombs(void **state)
            "z.write(i.tobuf())\nfor _ in range(200): z.write(bytes(1 << 20))\nz.write(bytes(1024)); "
            "z.close()\n");
     ratio.options.limits.ratio = 500;
+    ratio.options.limits.ratio_free = 64 << 20;
     unpack_blob(&ratio, root, "bomb.gz");
     assert_int_equal(ratio.status, -1);
     assert_int_equal(ratio.error.code, WH_E_LIMIT);
