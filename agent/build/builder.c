@@ -74,12 +74,22 @@ static int make_plan(struct build *b, struct wh_error *err)
     return wh_df_plan_new(b->df, &b->options, &b->plan, &b->where, err);
 }
 
-static void warn_all(struct build *b, const struct wh_df_warning *list, size_t n)
+/* What reading, the stage graph and the evaluation of the needed stages found; negative if the file asks for
+ * that
+ * (`# check=error=true`). */
+static int warn(struct build *b, struct wh_error *err)
 {
-    for (size_t i = 0; i < n; i++) {
-        wh_autofree char *text = wh_df_warning_text(&list[i]);
+    for (size_t i = 0; i < b->df->nstages; i++) {
+        const struct wh_df_result *eval = b->stages[i].eval;
+        for (size_t k = 0; eval && k < eval->nwarnings; k++)
+            wh_df_warn(b->df, eval->warnings[k].rule, eval->warnings[k].range, "%s",
+                       eval->warnings[k].message);
+    }
+    for (size_t i = 0; i < b->df->nwarnings; i++) {
+        wh_autofree char *text = wh_df_warning_text(&b->df->warnings[i]);
         report_warning(&b->report, 0, text);
     }
+    return wh_df_lint_verdict(b->df, err);
 }
 
 static int solve(struct build *b, cJSON *result, struct wh_error *err)
@@ -87,10 +97,9 @@ static int solve(struct build *b, cJSON *result, struct wh_error *err)
     if (open_store(b, err) < 0 || load_dockerfile(b, err) < 0 || load_ignore_files(b, err) < 0)
         return -1;
     wh_df_lint(b->df);
-    warn_all(b, b->df->warnings, b->df->nwarnings);
-    if (make_plan(b, err) < 0 || outputs_prepare(b, err) < 0 || stages_prepare(b, err) < 0)
+    if (make_plan(b, err) < 0 || outputs_prepare(b, err) < 0 || stages_prepare(b, err) < 0 ||
+        warn(b, err) < 0)
         return -1;
-    warn_all(b, b->stages[b->plan->target].eval->warnings, b->stages[b->plan->target].eval->nwarnings);
     int status = stages_run(b, err);
     if (blobs_finish(b, status == 0 ? err : NULL) < 0)
         status = -1;
