@@ -511,6 +511,10 @@ int build_options_parse(int argc, char **argv, struct build_options *o, struct w
     if (!o->context)
         return wh_fail(err, WH_E_ARGUMENT,
                        "which folder? `wherry build [OPTION...] PATH`, mostly `wherry build .`");
+    /* As buildx does: the variable counts as a build argument. */
+    const char *epoch = getenv("SOURCE_DATE_EPOCH");
+    if (epoch && epoch[0] && !wh_env_get(o->request->build_args, "SOURCE_DATE_EPOCH"))
+        wh_strv_take(&o->request->build_args, wh_printf("SOURCE_DATE_EPOCH=%s", epoch));
     if (o->quiet)
         o->style = WH_STYLE_QUIET;
     return 0;

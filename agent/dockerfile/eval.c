@@ -46,8 +46,7 @@ void df_ev_unset(struct df_eval *ev, const struct wh_df_expansion *seen)
 int df_ev_expand(struct df_eval *ev, const char *word, char **out, struct wh_error *err)
 {
     struct wh_df_expansion seen = {0};
-    int r =
-        wh_df_expand(word, ev->env, ev->trigger ? '\\' : ev->plan->df->escape, WH_DF_EXPAND, out, &seen, err);
+    int r = wh_df_expand(word, ev->env, ev->plan->df->escape, WH_DF_EXPAND, out, &seen, err);
     if (r == 0)
         df_ev_unset(ev, &seen);
     wh_df_expansion_clear(&seen);
