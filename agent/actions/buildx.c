@@ -62,9 +62,9 @@ int wh_buildx_create(const char *name, const char *driver, bool use, struct wh_e
     wh_json_add_string(json, "Driver", driver);
     wh_autofree char *text = wh_json_print(json);
     if (wh_mkdir_p(instances, 0755, err) < 0 ||
-        wh_write_file(AT_FDCWD, path, text, strlen(text), 0644, err) < 0)
+        wh_write_file_quick(AT_FDCWD, path, text, strlen(text), 0644, err) < 0)
         return -1;
-    return use ? wh_write_file(AT_FDCWD, current, name, strlen(name), 0644, err) : 0;
+    return use ? wh_write_file_quick(AT_FDCWD, current, name, strlen(name), 0644, err) : 0;
 }
 
 int wh_buildx_remove(const char *name, struct wh_error *err)

@@ -137,7 +137,7 @@ static void matcher_add(const struct checkout *c)
 {
     char id[37];
     wh_autofree char *path = wh_printf("%s/checkout-git-matcher-%s.json", c->temp, wh_guid(id));
-    if (wh_write_file(AT_FDCWD, path, MATCHER, strlen(MATCHER), 0644, NULL) == 0)
+    if (wh_write_file_quick(AT_FDCWD, path, MATCHER, strlen(MATCHER), 0644, NULL) == 0)
         wh_action_print("::add-matcher::%s", path);
 }
 

@@ -90,7 +90,7 @@ static int replace_placeholder(const struct checkout *c, const char *value, cons
     wh_str_addn(&now, text.data, (size_t)(first - text.data));
     wh_str_add(&now, value);
     wh_str_add(&now, first + strlen(shown));
-    return wh_write_file(AT_FDCWD, path, now.data, now.len, 0600, err);
+    return wh_write_file_quick(AT_FDCWD, path, now.data, now.len, 0600, err);
 }
 
 int checkout_config_set_secret(struct checkout *c, const char *key, const char *value, const char *shown,

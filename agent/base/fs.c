@@ -74,19 +74,19 @@ int wh_fsync_dir(int dirfd, const char *path, struct wh_error *err)
     return 0;
 }
 
-static int write_new(int fd, const void *data, size_t len, mode_t mode, struct wh_error *err)
+static int write_new(int fd, const void *data, size_t len, mode_t mode, bool flush, struct wh_error *err)
 {
     if (fchmod(fd, mode) < 0)
         return wh_fail_errno(err, "set mode");
     if (wh_write_all(fd, data, len, err) < 0)
         return -1;
-    if (fsync(fd) < 0)
+    if (flush && fsync(fd) < 0)
         return wh_fail_errno(err, "flush");
     return 0;
 }
 
-int wh_write_file(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
-                  struct wh_error *err)
+static int replace_file(int dirfd, const char *path, const void *data, size_t len, mode_t mode, bool flush,
+                        struct wh_error *err)
 {
     static unsigned counter;
     unsigned number = __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED);
@@ -94,7 +94,7 @@ int wh_write_file(int dirfd, const char *path, const void *data, size_t len, mod
     wh_autoclose int fd = openat(dirfd, beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return wh_fail_errno(err, "create %s", beside);
-    if (write_new(fd, data, len, mode, err) < 0) {
+    if (write_new(fd, data, len, mode, flush, err) < 0) {
         unlinkat(dirfd, beside, 0);
         return wh_wrap(err, "%s", path);
     }
@@ -103,8 +103,22 @@ int wh_write_file(int dirfd, const char *path, const void *data, size_t len, mod
         unlinkat(dirfd, beside, 0);
         return -1;
     }
+    return 0;
+}
+
+int wh_write_file(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
+                  struct wh_error *err)
+{
+    if (replace_file(dirfd, path, data, len, mode, true, err) < 0)
+        return -1;
     wh_autofree char *parent = parent_of(path);
     return wh_fsync_dir(dirfd, parent, err);
+}
+
+int wh_write_file_quick(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
+                        struct wh_error *err)
+{
+    return replace_file(dirfd, path, data, len, mode, false, err);
 }
 
 int wh_mkdir_p(const char *path, mode_t mode, struct wh_error *err)

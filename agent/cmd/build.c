@@ -152,7 +152,7 @@ static void init_handles(struct run *r)
 
 static int write_text(const char *path, const char *text, struct wh_error *err)
 {
-    return wh_write_file(AT_FDCWD, path, text, strlen(text), 0644, err);
+    return wh_write_file_quick(AT_FDCWD, path, text, strlen(text), 0644, err);
 }
 
 static int write_results(const struct run *r, struct wh_error *err)

@@ -268,7 +268,7 @@ static int write_config(const char *path, const cJSON *config, struct wh_error *
     *strrchr(dir, '/') = '\0';
     int failed = wh_mkdir_p(dir[0] ? dir : "/", 0700, err);
     if (failed == 0)
-        failed = wh_write_file(AT_FDCWD, path, text, len, 0600, err);
+        failed = wh_write_file_quick(AT_FDCWD, path, text, len, 0600, err);
     wh_wipe(text, len);
     free(text);
     return failed;

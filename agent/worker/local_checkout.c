@@ -108,7 +108,7 @@ static int trust_source(struct wh_error *err)
 {
     const char *text = "[safe]\n\tdirectory = *\n";
     wh_autofree char *file = wh_path_join(wh_action_env("RUNNER_TEMP"), "local-checkout.gitconfig");
-    if (wh_write_file(AT_FDCWD, file, text, strlen(text), 0600, err) < 0)
+    if (wh_write_file_quick(AT_FDCWD, file, text, strlen(text), 0600, err) < 0)
         return -1;
     return setenv("GIT_CONFIG_GLOBAL", file, 1) < 0 ? wh_fail_errno(err, "set GIT_CONFIG_GLOBAL") : 0;
 }

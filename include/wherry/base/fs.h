@@ -16,6 +16,10 @@ int wh_read_fd(int fd, size_t max, const char *what, struct wh_str *out, struct 
 /* Writes beside, fsyncs, renames, fsyncs the folder: after it, either the old or the new content is there. */
 int wh_write_file(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
                   struct wh_error *err);
+/* The same without the flushes: whole or not at all for every reader, but it may be gone after a power loss.
+ * For what is a job's own, which ends with the machine too: a flush waits for all that others write. */
+int wh_write_file_quick(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
+                        struct wh_error *err);
 int wh_write_all(int fd, const void *data, size_t len,
                  struct wh_error *err); /* retries EINTR and short writes */
 int wh_mkdir_p(const char *path, mode_t mode, struct wh_error *err);
