@@ -1,4 +1,5 @@
-/* Push: blobs in parallel, manifests after what they name, tags last (builder.md §7 Push). */
+/* Push: blobs in parallel, manifests after what they name, tags last (builder.md §7 Push). What each tag
+ * names is asked beside the blobs: an unchanged image takes one round of HEAD requests. */
 #include <pthread.h>
 #include <unistd.h>
 
@@ -6,12 +7,25 @@
 
 #define MAX_PARALLEL 16
 
+/* A name to push to. */
+struct target {
+    struct push *push;
+    struct wh_ref ref;
+    pthread_t thread;
+    bool asked; /* the thread runs */
+    bool there; /* read after it ended */
+};
+
 struct push {
     const struct wh_export_set *set;
     const struct wh_blob_provider *provider;
     struct wh_registry *registry;
     const struct wh_push_options *options;
-    const struct wh_ref *ref;
+    const struct wh_ref *ref; /* whose repository gets the blobs */
+    struct wh_descriptor root;
+    struct wh_str root_bytes;
+    struct target *targets;
+    size_t ntargets;
     struct oci_export_blob *blobs;
     size_t n, next;
     pthread_mutex_t lock;
@@ -104,47 +118,102 @@ static int push_blobs(struct push *p, struct wh_error *err)
 }
 
 static int put_manifest(struct push *p, const struct wh_ref *ref, const struct wh_descriptor *d,
-                        const char *bytes, struct wh_error *err)
+                        const char *bytes, bool there, struct wh_error *err)
 {
     char digest[WH_DIGEST_TEXT];
     wh_autofree char *name = wh_ref_text(ref);
     wh_autofree char *text =
         wh_printf("pushing manifest for %s@%s", name, wh_digest_text(&d->digest, digest));
     tell(p, text, d, false);
-    if (wh_registry_manifest_put(p->registry, ref, d, bytes, err) < 0)
+    if (!there && wh_registry_manifest_put(p->registry, ref, d, bytes, err) < 0)
         return -1;
     tell(p, text, d, true);
     return 0;
 }
 
 /* The manifests of an index go by digest; the root then under its name. */
-static int push_documents(struct push *p, const struct wh_ref *name, struct wh_error *err)
+static int push_documents(struct push *p, struct target *t, struct wh_error *err)
 {
-    struct wh_descriptor root = {0};
-    wh_autostr bytes = {0};
     wh_autoref by_digest = {0};
-    int failed = wh_export_root(p->set, &root, &bytes, err);
-    wh_ref_copy(&by_digest, name);
+    wh_ref_copy(&by_digest, &t->ref);
     free(by_digest.tag);
     by_digest.tag = NULL;
-    for (size_t i = p->next; failed == 0 && oci_export_has_index(p->set) && i < p->n; i++)
-        failed = put_manifest(p, &by_digest, p->blobs[i].descriptor, p->blobs[i].bytes, err);
-    if (failed == 0)
-        failed = put_manifest(p, p->options->by_digest ? &by_digest : name, &root, bytes.data, err);
-    wh_descriptor_clear(&root);
-    return failed;
+    if (t->asked)
+        pthread_join(t->thread, NULL);
+    t->asked = false;
+    for (size_t i = p->next; !t->there && oci_export_has_index(p->set) && i < p->n; i++)
+        if (put_manifest(p, &by_digest, p->blobs[i].descriptor, p->blobs[i].bytes, false, err) < 0)
+            return -1;
+    return put_manifest(p, p->options->by_digest ? &by_digest : &t->ref, &p->root, p->root_bytes.data,
+                        t->there, err);
 }
 
-static int push_one(struct push *p, const char *text, struct wh_error *err)
+/* ---- names ---- */
+
+static void *ask_tag(void *data)
 {
-    wh_autoref ref = {0};
-    if (wh_ref_parse(text, &ref, err) < 0)
-        return -1;
-    p->ref = &ref;
-    p->next = 0;
-    if (push_blobs(p, err) < 0 || push_documents(p, &ref, err) < 0)
-        return wh_wrap(err, "push %s", text);
+    struct target *t = data;
+    t->there = wh_registry_manifest_there(t->push->registry, &t->ref, &t->push->root);
+    return NULL;
+}
+
+static int read_names(struct push *p, struct wh_error *err)
+{
+    size_t n = 0;
+    while (p->set->names && p->set->names[n])
+        n++;
+    if (n == 0)
+        return wh_fail(err, WH_E_ARGUMENT, "there is no name to push to");
+    p->targets = wh_calloc(n, sizeof(*p->targets));
+    for (; p->ntargets < n; p->ntargets++) {
+        p->targets[p->ntargets].push = p;
+        if (wh_ref_parse(p->set->names[p->ntargets], &p->targets[p->ntargets].ref, err) < 0)
+            return wh_wrap(err, "push %s", p->set->names[p->ntargets]);
+    }
     return 0;
+}
+
+static bool same_repository(const struct wh_ref *a, const struct wh_ref *b)
+{
+    return a && wh_streq(a->host, b->host) && wh_streq(a->path, b->path);
+}
+
+static int push_to(struct push *p, struct target *t, struct wh_error *err)
+{
+    if (!same_repository(p->ref, &t->ref)) { /* else it got the blobs with the name before */
+        p->ref = &t->ref;
+        p->next = 0;
+        if (push_blobs(p, err) < 0)
+            return -1;
+    }
+    return push_documents(p, t, err);
+}
+
+static int push_all(struct push *p, struct wh_error *err)
+{
+    if (read_names(p, err) < 0 || wh_export_root(p->set, &p->root, &p->root_bytes, err) < 0)
+        return -1;
+    for (size_t i = 0; i < WH_MIN(p->ntargets, (size_t)MAX_PARALLEL) && !p->options->by_digest; i++)
+        p->targets[i].asked = pthread_create(&p->targets[i].thread, NULL, ask_tag, &p->targets[i]) == 0;
+    for (size_t i = 0; i < p->ntargets; i++)
+        if (push_to(p, &p->targets[i], err) < 0)
+            return wh_wrap(err, "push %s", p->set->names[i]);
+    return 0;
+}
+
+static void push_clear(struct push *p)
+{
+    for (size_t i = 0; i < p->ntargets; i++) {
+        if (p->targets[i].asked)
+            pthread_join(p->targets[i].thread, NULL);
+        wh_ref_clear(&p->targets[i].ref);
+    }
+    free(p->targets);
+    free(p->blobs);
+    wh_descriptor_clear(&p->root);
+    wh_str_free(&p->root_bytes);
+    wh_error_clear(&p->error);
+    pthread_mutex_destroy(&p->lock);
 }
 
 int wh_export_push(const struct wh_export_set *set, const struct wh_blob_provider *blobs,
@@ -158,13 +227,9 @@ int wh_export_push(const struct wh_export_set *set, const struct wh_blob_provide
                      .registry = registry,
                      .options = options ? options : &defaults,
                      .stats = stats ? stats : &ignored};
-    int failed = set->names && set->names[0] ? 0 : wh_fail(err, WH_E_ARGUMENT, "there is no name to push to");
     pthread_mutex_init(&p.lock, NULL);
     p.n = oci_export_blobs(set, &p.blobs);
-    for (char *const *name = set->names; failed == 0 && *name; name++)
-        failed = push_one(&p, *name, err);
-    free(p.blobs);
-    wh_error_clear(&p.error);
-    pthread_mutex_destroy(&p.lock);
+    int failed = push_all(&p, err);
+    push_clear(&p);
     return failed;
 }

@@ -213,6 +213,31 @@ static int wait_at_gate(struct wh_registry *r, struct oci_host *host, struct wh_
     return gate > now ? oci_registry_sleep(r, gate - now, err) : 0;
 }
 
+/* The first of several questions to a host goes alone: its answer says how to authenticate, which the others
+ * needn't learn by a refusal of their own. True for the one that is first. */
+static bool meet(struct wh_registry *r, const struct oci_call *call)
+{
+    struct oci_host *host = call->host;
+    if (!wh_streq(call->method, "HEAD")) /* a body would keep the others waiting */
+        return false;
+    pthread_mutex_lock(&r->lock);
+    while (host->meeting)
+        pthread_cond_wait(&r->changed, &r->lock);
+    bool first = !host->met;
+    host->meeting = first;
+    pthread_mutex_unlock(&r->lock);
+    return first;
+}
+
+static void met(struct wh_registry *r, struct oci_host *host)
+{
+    pthread_mutex_lock(&r->lock);
+    host->met = true;
+    host->meeting = false;
+    pthread_cond_broadcast(&r->changed);
+    pthread_mutex_unlock(&r->lock);
+}
+
 static bool error_is_transient(const struct wh_error *err)
 {
     return err->code == WH_E_NETWORK || err->code == WH_E_TIMEOUT;
@@ -235,30 +260,37 @@ static struct wh_http *build(struct wh_registry *r, const struct oci_call *call)
     return http;
 }
 
-/* One attempt with what is known of the authentication; a 401 is answered once. */
+/* One request with what is known of the authentication. 1: its refusal told what is worth another one. */
+static int ask(struct wh_registry *r, const struct oci_call *call, bool learns, struct wh_http **out,
+               struct wh_error *err)
+{
+    if (wait_at_gate(r, call->host, err) < 0)
+        return -1;
+    wh_autohttp *http = build(r, call);
+    int had = oci_auth_apply(r, call, http, err);
+    int failed = had < 0 ? -1 : wh_http_do(http, err);
+    if (call->finish)
+        call->finish(call->data);
+    if (failed < 0)
+        return -1;
+    if (learns && wh_http_status(http) == 401) {
+        int again = oci_auth_learn(r, call, http, had > 0, err);
+        if (again != 0)
+            return again;
+    }
+    *out = wh_steal(&http);
+    return 0;
+}
+
+/* One attempt; a 401 is answered once. */
 static int attempt(struct wh_registry *r, const struct oci_call *call, struct wh_http **out,
                    struct wh_error *err)
 {
-    for (int round = 0;; round++) {
-        if (wait_at_gate(r, call->host, err) < 0)
-            return -1;
-        wh_autohttp *http = build(r, call);
-        int had = oci_auth_apply(r, call, http, err);
-        int failed = had < 0 ? -1 : wh_http_do(http, err);
-        if (call->finish)
-            call->finish(call->data);
-        if (failed < 0)
-            return -1;
-        if (wh_http_status(http) == 401 && round == 0) {
-            int again = oci_auth_learn(r, call, http, had > 0, err);
-            if (again < 0)
-                return -1;
-            if (again > 0)
-                continue;
-        }
-        *out = wh_steal(&http);
-        return 0;
-    }
+    bool first = meet(r, call);
+    int again = ask(r, call, true, out, err);
+    if (first)
+        met(r, call->host);
+    return again > 0 ? ask(r, call, false, out, err) : again;
 }
 
 int oci_call(struct wh_registry *r, const struct oci_call *call, struct wh_http **out, struct wh_error *err)

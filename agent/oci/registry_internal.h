@@ -26,6 +26,7 @@ struct oci_host {
     struct wh_challenge challenge; /* Bearer's, once known */
     struct oci_token *tokens;
     uint64_t gate_ms;   /* monotonic: nothing is asked before */
+    bool met, meeting;  /* it answered once; its first request is under way */
     unsigned transfers; /* bodies under way */
     struct oci_host *next;
 };

@@ -352,6 +352,61 @@ struct manifest_body {
     const void *bytes;
 };
 
+/* A call about the manifest under ref's tag, or under its digest if ref has none. */
+struct manifest_call {
+    struct oci_call call;
+    char *path, *scope, *what;
+};
+
+static void manifest_call(struct manifest_call *m, struct wh_registry *r, const struct wh_ref *ref,
+                          const struct wh_descriptor *manifest, const char *method)
+{
+    char text[WH_DIGEST_TEXT];
+    const char *name = ref->tag ? ref->tag : wh_digest_text(&manifest->digest, text);
+    m->path = wh_printf("/v2/%s/manifests/%s", ref->path, name);
+    m->scope = oci_scope(ref->path, "pull,push");
+    m->what = wh_printf("push of manifest %s", name);
+    m->call = (struct oci_call){.host = oci_host(r, wh_ref_api_host(ref)),
+                                .method = method,
+                                .path = m->path,
+                                .repository = ref->path,
+                                .what = m->what,
+                                .scopes = {m->scope},
+                                .nscopes = 1,
+                                .no_redirect = true};
+}
+
+static void manifest_call_clear(struct manifest_call *m)
+{
+    free(m->path);
+    free(m->scope);
+    free(m->what);
+}
+
+static bool same_type(const struct wh_http *http, const struct wh_descriptor *manifest)
+{
+    struct wh_view type, rest;
+    wh_view_split(wh_view_of(wh_http_response_header(http, "Content-Type")), ';', &type, &rest);
+    return wh_view_eq(wh_view_trim(type), manifest->media_type);
+}
+
+bool wh_registry_manifest_there(struct wh_registry *r, const struct wh_ref *ref,
+                                const struct wh_descriptor *manifest)
+{
+    char text[WH_DIGEST_TEXT];
+    struct manifest_call m;
+    wh_autohttp *http = NULL;
+    manifest_call(&m, r, ref, manifest, "HEAD");
+    m.call.accept = manifest->media_type;
+    m.call.no_retry = true; /* who isn't answered puts it */
+    bool there = oci_call(r, &m.call, &http, NULL) == 0 && wh_http_status(http) == 200 &&
+                 wh_streq(wh_http_response_header(http, "Docker-Content-Digest"),
+                          wh_digest_text(&manifest->digest, text)) &&
+                 same_type(http, manifest);
+    manifest_call_clear(&m);
+    return there;
+}
+
 static void prepare_manifest(struct wh_http *http, void *data)
 {
     const struct manifest_body *b = data;
@@ -359,36 +414,34 @@ static void prepare_manifest(struct wh_http *http, void *data)
     wh_http_body(http, b->bytes, (size_t)b->manifest->size);
 }
 
-int wh_registry_manifest_put(struct wh_registry *r, const struct wh_ref *ref,
-                             const struct wh_descriptor *manifest, const void *bytes, struct wh_error *err)
+static int put_manifest(struct wh_registry *r, const struct oci_call *call, const struct wh_ref *ref,
+                        const struct wh_digest *digest, struct wh_error *err)
 {
     char text[WH_DIGEST_TEXT];
-    struct manifest_body body = {manifest, bytes};
-    const char *name = ref->tag ? ref->tag : wh_digest_text(&manifest->digest, text);
-    wh_autofree char *path = wh_printf("/v2/%s/manifests/%s", ref->path, name);
-    wh_autofree char *scope = oci_scope(ref->path, "pull,push");
-    wh_autofree char *what = wh_printf("push of manifest %s", name);
-    struct oci_call call = {.host = oci_host(r, wh_ref_api_host(ref)),
-                            .method = "PUT",
-                            .path = path,
-                            .repository = ref->path,
-                            .what = what,
-                            .scopes = {scope},
-                            .nscopes = 1,
-                            .no_redirect = true,
-                            .prepare = prepare_manifest,
-                            .data = &body};
     wh_autohttp *http = NULL;
-    if (oci_call(r, &call, &http, err) < 0)
+    if (oci_call(r, call, &http, err) < 0)
         return -1;
     int status = wh_http_status(http);
     if (status != 201 && status != 202 && status != 200)
-        return oci_call_refused(r, &call, http, err);
+        return oci_call_refused(r, call, http, err);
     const char *told = wh_http_response_header(http, "Docker-Content-Digest");
-    if (told && !wh_streq(told, wh_digest_text(&manifest->digest, text)))
-        return wh_fail(err, WH_E_DIGEST, "registry %s/%s: it filed manifest %s under %.80s", call.host->name,
+    if (told && !wh_streq(told, wh_digest_text(digest, text)))
+        return wh_fail(err, WH_E_DIGEST, "registry %s/%s: it filed manifest %s under %.80s", call->host->name,
                        ref->path, text, told);
     return 0;
+}
+
+int wh_registry_manifest_put(struct wh_registry *r, const struct wh_ref *ref,
+                             const struct wh_descriptor *manifest, const void *bytes, struct wh_error *err)
+{
+    struct manifest_body body = {manifest, bytes};
+    struct manifest_call m;
+    manifest_call(&m, r, ref, manifest, "PUT");
+    m.call.prepare = prepare_manifest;
+    m.call.data = &body;
+    int failed = put_manifest(r, &m.call, ref, &manifest->digest, err);
+    manifest_call_clear(&m);
+    return failed;
 }
 
 /* ---- login ---- */

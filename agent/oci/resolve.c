@@ -171,7 +171,6 @@ static int ask_registry(struct wh_oci *oci, const struct wh_ref *ref, const char
                         struct wh_digest *root, struct wh_error *err)
 {
     struct wh_descriptor d = {0};
-    oci_notice(oci, "resolve %s: asking the registry", name);
     if (wh_registry_manifest_head(oci->registry, ref, &d, err) < 0)
         return -1;
     *root = d.digest;

@@ -120,6 +120,9 @@ int wh_registry_stream_finish(struct wh_blob_stream *s, const struct wh_descript
                               enum wh_push_how *how, struct wh_error *err);
 void wh_registry_stream_abort(struct wh_blob_stream *s); /* and frees; NULL is fine */
 
+/* Whether ref's tag names this very manifest already; false too where the registry doesn't say. */
+bool wh_registry_manifest_there(struct wh_registry *r, const struct wh_ref *ref,
+                                const struct wh_descriptor *manifest);
 /* PUT under ref's tag (or by digest if it has none), with the descriptor's exact type. */
 int wh_registry_manifest_put(struct wh_registry *r, const struct wh_ref *ref,
                              const struct wh_descriptor *manifest, const void *bytes, struct wh_error *err);

@@ -330,7 +330,6 @@ static void test_pull_into_store(void **state)
     assert_int_equal(wh_ref_parse(text, &ref, NULL), 0);
     if (wh_oci_resolve(oci, &ref, &platform, WH_RESOLVE_DEFAULT, &image, &err) < 0)
         fail_msg("%s", wh_error_text(&err));
-    assert_non_null(strstr(wh_str_text(&notices), "asking the registry"));
     assert_int_equal(image->nlayers, 2);
     /* Nothing of the layers was fetched so far. */
     assert_int_equal(wh_blob_has(store, &image->layers[0].descriptor.digest, NULL, NULL), 0);
