@@ -53,10 +53,18 @@ static void add_fields(const struct wh_df_step *step, struct key *k)
     }
 }
 
+static void digest_of(const struct source *source, struct wh_digest *out)
+{
+    struct key k;
+    key_begin(&k, "files");
+    source_key(source, &k);
+    key_end(&k, out);
+}
+
 /* Files of the context count by content; those of a stage or image by what that stage or image is, and the
  * paths. */
 static int source_fields(struct build *b, const char *platform, const struct wh_df_step *step,
-                         bool definition, struct key *k, struct wh_error *err)
+                         bool definition, struct key *k, struct wh_digest *files, struct wh_error *err)
 {
     if (definition && !from_is_context(b, &step->from)) {
         if (from_key(b, &step->from, platform, definition, k, err) < 0)
@@ -75,8 +83,13 @@ static int source_fields(struct build *b, const char *platform, const struct wh_
         status = collect(step, &from, exclude, &source, err);
     if (status == 0)
         status = source_hash(b, &source, err);
-    if (status == 0)
-        source_key(&source, k);
+    struct wh_digest all;
+    if (status == 0) {
+        digest_of(&source, &all);
+        key_digest(k, &all);
+    }
+    if (status == 0 && from.context)
+        *files = all;
     source_clear(&source);
     wh_ignore_free(exclude);
     if (from_close(&from, status == 0 ? err : NULL) < 0)
@@ -85,12 +98,12 @@ static int source_fields(struct build *b, const char *platform, const struct wh_
 }
 
 int add_key(struct build *b, struct stage *s, const struct wh_df_step *step, bool definition, struct key *k,
-            struct wh_error *err)
+            struct wh_digest *files, struct wh_error *err)
 {
     add_fields(step, k);
     if (step->nsources == 0)
         return 0;
-    return source_fields(b, b->plan->stages[s->index].platform, step, definition, k, err);
+    return source_fields(b, b->plan->stages[s->index].platform, step, definition, k, files, err);
 }
 
 static void warn_owner(struct build *b, uint64_t vertex, const char *text)
@@ -127,7 +140,7 @@ static int make_workdir(struct build *b, const struct wh_df_step *step, int root
 }
 
 static int copy_files(struct build *b, struct stage *s, const struct wh_df_step *step, struct copy *c,
-                      bool *rekey, struct wh_error *err)
+                      struct wh_digest *files, struct wh_error *err)
 {
     for (size_t i = 0; i < step->nfiles; i++)
         if (copy_content(c, step->files[i].name, step->files[i].content, strlen(step->files[i].content),
@@ -149,17 +162,18 @@ static int copy_files(struct build *b, struct stage *s, const struct wh_df_step 
         c->rehash = from.context;
         if (status == 0)
             status = copy_source(c, &source, err);
+        if (status == 0 && from.context)
+            digest_of(&source, files);
         source_clear(&source);
         if (from_close(&from, status == 0 ? err : NULL) < 0)
             status = -1;
     }
     wh_ignore_free(exclude);
-    *rekey = c->changed;
     return status;
 }
 
 static int fill(struct build *b, struct stage *s, const struct wh_df_step *step, int root, bool empty,
-                uint64_t vertex, bool *rekey, struct wh_error *err)
+                uint64_t vertex, struct wh_digest *files, struct wh_error *err)
 {
     if (step->kind == WH_DF_WORKDIR)
         return make_workdir(b, step, root, empty, vertex, err);
@@ -171,11 +185,15 @@ static int fill(struct build *b, struct stage *s, const struct wh_df_step *step,
                      .cancel = &b->channel.cancel};
     if (c.chown && resolve_owner(b, root, empty, step->chown, vertex, &c.uid, &c.gid, err) < 0)
         return -1;
-    return copy_files(b, s, step, &c, rekey, err);
+    wh_autofree char *scratch = c.unpack ? wh_store_scratch(b->store, "archive", err) : NULL;
+    if (c.unpack && !scratch)
+        return -1;
+    c.scratch = scratch;
+    return copy_files(b, s, step, &c, files, err);
 }
 
 int add_execute(struct build *b, struct stage *s, const struct wh_df_step *step, struct state *state,
-                uint64_t vertex, struct layer *out, bool *rekey, struct wh_error *err)
+                uint64_t vertex, struct layer *out, struct wh_digest *files, struct wh_error *err)
 {
     wh_autofree int64_t *ids = NULL;
     if (state_trees(b, state, &ids, err) < 0)
@@ -193,7 +211,7 @@ int add_execute(struct build *b, struct stage *s, const struct wh_df_step *step,
     struct wh_rootfs root = WH_ROOTFS_NONE;
     int status = wh_rootfs_mount(&options, &root, err);
     if (status == 0)
-        status = fill(b, s, step, root.fd, options.nlayers == 0, vertex, rekey, err);
+        status = fill(b, s, step, root.fd, options.nlayers == 0, vertex, files, err);
     if (wh_rootfs_finish(&root, status == 0 ? err : NULL) < 0)
         status = -1;
     if (status < 0)

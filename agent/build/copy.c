@@ -17,6 +17,7 @@ struct linked { /* a file with several names, copied once */
     dev_t dev;
     ino_t ino;
     char *dest;
+    const struct entry *first;
 };
 
 struct job {
@@ -115,7 +116,7 @@ static int open_parent(const struct copy *c, const char *path, const char **name
 }
 
 /* 1: a second name was made; 0: the file must be copied. */
-static int try_hardlink(struct job *j, const struct entry *e, int parent, const char *name, const char *dest)
+static int try_hardlink(struct job *j, struct entry *e, int parent, const char *name, const char *dest)
 {
     if (e->st.st_nlink < 2)
         return 0;
@@ -125,10 +126,13 @@ static int try_hardlink(struct job *j, const struct entry *e, int parent, const 
             continue;
         const char *other_name;
         wh_autoclose int other = open_parent(j->c, l->dest, &other_name, NULL);
-        return other >= 0 && linkat(other, other_name, parent, name, 0) == 0;
+        if (other < 0 || linkat(other, other_name, parent, name, 0) < 0)
+            return 0;
+        e->digest = l->first->digest; /* its bytes are those that were copied */
+        return 1;
     }
     j->links = wh_reallocarray(j->links, j->nlinks + 1, sizeof(*j->links));
-    j->links[j->nlinks++] = (struct linked){e->st.st_dev, e->st.st_ino, wh_strdup(dest)};
+    j->links[j->nlinks++] = (struct linked){e->st.st_dev, e->st.st_ino, wh_strdup(dest), e};
     return 0;
 }
 
@@ -148,12 +152,8 @@ static int copy_regular(struct job *j, struct entry *e, const char *from_path, i
     wh_autosha256 *hash = c->rehash ? wh_sha256_new() : NULL;
     if (copy_bytes(from, to, hash, c->cancel, err) < 0 || (c->xattrs && copy_xattrs(from, to, err) < 0))
         return wh_wrap(err, "%s", from_path);
-    if (hash) {
-        struct wh_digest digest;
-        wh_sha256_final(hash, &digest);
-        c->changed = c->changed || !wh_digest_eq(&digest, &e->digest);
-        e->digest = digest;
-    }
+    if (hash)
+        wh_sha256_final(hash, &e->digest);
     uid_t uid;
     gid_t gid;
     owner_of(c, &e->st, &uid, &gid);
@@ -315,6 +315,22 @@ static int file_place(const struct copy *c, const char *name, char **out, struct
     return 0;
 }
 
+/* A copy that nobody else can write to, hashed on the way. Returns its descriptor, at the beginning. */
+static int private_copy(const struct copy *c, int from, struct entry *e, struct wh_error *err)
+{
+    wh_autoclose int to = open(c->scratch, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (to < 0)
+        return wh_fail_errno(err, "create %s", c->scratch);
+    (void)unlink(c->scratch);
+    wh_autosha256 *hash = wh_sha256_new();
+    if (lseek(from, 0, SEEK_SET) < 0 || copy_bytes(from, to, hash, c->cancel, err) < 0)
+        return wh_wrap(err, "copy of the archive");
+    wh_sha256_final(hash, &e->digest);
+    if (lseek(to, 0, SEEK_SET) < 0)
+        return wh_fail_errno(err, "rewind the archive");
+    return wh_steal_fd(&to);
+}
+
 static int unpack_archive(struct job *j, const struct match *m, bool *is_archive, struct wh_error *err)
 {
     struct copy *c = j->c;
@@ -324,6 +340,13 @@ static int unpack_archive(struct job *j, const struct match *m, bool *is_archive
     *is_archive = wh_archive_is(fd);
     if (!*is_archive)
         return 0;
+    if (c->rehash) {
+        int copy = private_copy(c, fd, &j->s->entries[m->first], err);
+        if (copy < 0)
+            return -1;
+        close(fd);
+        fd = copy;
+    }
     wh_autofree char *dest = NULL;
     if (inroot_resolve(c->root, c->dest, true, false, &dest, err) < 0)
         return -1;
@@ -336,6 +359,15 @@ static int unpack_archive(struct job *j, const struct match *m, bool *is_archive
     struct wh_archive_options options = {
         .uid = c->chown ? (int64_t)c->uid : -1, .gid = c->chown ? (int64_t)c->gid : -1, .cancel = c->cancel};
     return wh_archive_unpack_fd(fd, dirfd, &options, err);
+}
+
+/* What was no archive when we looked may have become one until it was copied: as a plain file it belongs to
+ * no key that is known. */
+static void check_still_plain(const struct copy *c, struct entry *e, const char *dest)
+{
+    wh_autoclose int fd = wh_open_in_root(c->root, dest, O_RDONLY | O_NOFOLLOW, 0, false, NULL);
+    if (fd < 0 || wh_archive_is(fd))
+        e->digest = (struct wh_digest){0};
 }
 
 static int copy_match(struct job *j, const struct match *m, struct wh_error *err)
@@ -360,7 +392,11 @@ static int copy_match(struct job *j, const struct match *m, struct wh_error *err
     wh_autofree char *dest = NULL;
     if (file_place(c, m->name, &dest, err) < 0)
         return -1;
-    return copy_file(j, e, m->path, dest, err);
+    if (copy_file(j, e, m->path, dest, err) < 0)
+        return -1;
+    if (c->unpack && c->rehash && S_ISREG(e->st.st_mode))
+        check_still_plain(c, e, dest);
+    return 0;
 }
 
 int copy_source(struct copy *c, struct source *s, struct wh_error *err)

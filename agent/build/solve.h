@@ -131,9 +131,10 @@ struct copy {
     const struct wh_df_chmod *chmod;
     bool unpack; /* ADD: archives are unpacked */
     bool xattrs; /* kept between stages, not from the context */
-    bool
-        rehash; /* the source may change while it is read: digests of what was written replace the entries' */
-    bool changed; /* out: a digest differs from the one that the key was made of */
+    /* The source may change while it is read: digests of what was written replace the entries'. Archives are
+     * copied to this place first, so that what is hashed is what is unpacked. */
+    bool rehash;
+    const char *scratch;
     const bool *cancel;
 };
 /* Which attributes a COPY between stages keeps. */
@@ -172,6 +173,10 @@ enum node_state { NODE_MISS, NODE_HIT };
 struct node { /* a step that makes a layer */
     const struct wh_df_step *step;
     struct wh_digest key; /* definition key */
+    /* The step, or one that it stands on or takes files from, is a RUN: the definition does not say what
+     * comes out, so its record obeys the scopes of refs. */
+    bool by_ref;
+    struct wh_digest files; /* of the context, as the definition key has them; zero without any */
     enum node_state state;
     struct layer layer;
     bool found_late; /* a miss by definition that its content answered */
@@ -184,6 +189,7 @@ struct stage {
     struct node *nodes;
     size_t nnodes;
     struct wh_digest key; /* of the stage's last step */
+    bool by_ref;          /* of all its steps so far: a RUN is among them or below */
     bool no_cache;
     /* Guarded by build.lock once threads run. */
     bool started, done, failed;
@@ -245,12 +251,12 @@ int stages_prepare(struct build *b, struct wh_error *err);
 /* schedule.c: runs what is missing; b->stages[target].state is complete afterwards. */
 int stages_run(struct build *b, struct wh_error *err);
 
-/* step.c: keys and execution of one step. parent: the key so far. */
-int step_definition_key(struct build *b, struct stage *s, const struct wh_df_step *step,
-                        const struct wh_digest *parent, struct wh_digest *out, struct wh_error *err);
+/* step.c: keys and execution of one step. parent: the key so far. Sets the node's key and files. */
+int step_definition_key(struct build *b, struct stage *s, struct node *node, const struct wh_digest *parent,
+                        struct wh_error *err);
 /* 1: the store has it (in *out); 0: not. */
-int step_lookup(struct build *b, const struct wh_df_step *step, const struct wh_digest *key,
-                struct layer *out, struct wh_error *err);
+int step_lookup(struct build *b, bool by_ref, const struct wh_digest *key, struct layer *out,
+                struct wh_error *err);
 int step_execute(struct build *b, struct stage *s, struct node *node, struct state *state,
                  struct wh_error *err);
 
@@ -276,11 +282,13 @@ int run_key(struct build *b, struct stage *s, const struct wh_df_step *step, boo
 int run_execute(struct build *b, struct stage *s, const struct wh_df_step *step, struct state *state,
                 uint64_t vertex, struct layer *out, struct wh_error *err);
 
-/* add.c: COPY, ADD, WORKDIR. */
+/* add.c: COPY, ADD, WORKDIR. files: what the context's files were at the time of the key, and what was copied
+ * indeed, as digests over names, modes and bytes; zero if the step takes none. A job may change them between.
+ */
 int add_key(struct build *b, struct stage *s, const struct wh_df_step *step, bool definition, struct key *k,
-            struct wh_error *err);
+            struct wh_digest *files, struct wh_error *err);
 int add_execute(struct build *b, struct stage *s, const struct wh_df_step *step, struct state *state,
-                uint64_t vertex, struct layer *out, bool *rekey, struct wh_error *err);
+                uint64_t vertex, struct layer *out, struct wh_digest *files, struct wh_error *err);
 
 /* export.c */
 int build_export(struct build *b, cJSON *result, struct wh_error *err);

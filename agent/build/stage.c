@@ -20,13 +20,26 @@ static int base_key(struct build *b, struct stage *s, struct wh_digest *out)
     return 0;
 }
 
+static bool from_ran(const struct build *b, const struct wh_df_source *from)
+{
+    return from->kind == WH_DF_SOURCE_STAGE && b->stages[from->stage].by_ref;
+}
+
+/* Whether what comes out depends on a RUN: this one, one below, or one of a stage that files are taken from.
+ */
+static bool after_run(const struct build *b, const struct stage *s, const struct wh_df_step *step)
+{
+    return s->by_ref || step->kind == WH_DF_RUN || (step->nsources > 0 && from_ran(b, &step->from));
+}
+
 static int look_up(struct build *b, struct stage *s, const struct wh_df_step *step,
                    const struct wh_digest *parent, struct node *node, struct wh_error *err)
 {
-    *node = (struct node){.step = step};
-    if (wh_df_step_supported(step, err) < 0 || step_definition_key(b, s, step, parent, &node->key, err) < 0)
+    s->by_ref = after_run(b, s, step);
+    *node = (struct node){.step = step, .by_ref = s->by_ref};
+    if (wh_df_step_supported(step, err) < 0 || step_definition_key(b, s, node, parent, err) < 0)
         return -1;
-    int found = s->no_cache ? 0 : step_lookup(b, step, &node->key, &node->layer, err);
+    int found = s->no_cache ? 0 : step_lookup(b, node->by_ref, &node->key, &node->layer, err);
     node->state = found == 1 ? NODE_HIT : NODE_MISS;
     return found < 0 ? -1 : 0;
 }
@@ -35,6 +48,7 @@ static int make_nodes(struct build *b, struct stage *s, struct wh_error *err)
 {
     s->nodes = wh_calloc(s->eval->nsteps, sizeof(*s->nodes));
     base_key(b, s, &s->key);
+    s->by_ref = from_ran(b, &b->plan->stages[s->index].base);
     for (size_t i = 0; i < s->eval->nsteps; i++) {
         const struct wh_df_step *step = &s->eval->steps[i];
         if (!step->layer)

@@ -4,16 +4,12 @@
 
 #include "wherry/base/clock.h"
 
-/* RUN's result depends on more than its key says (network, secrets), so its records obey the scopes of refs.
- * COPY and WORKDIR are determined by their inputs: all refs of a repository share them. */
-static bool follows_scopes(const struct wh_df_step *step)
+/* RUN's result depends on more than its key says (network, secrets, cache mounts), so its records obey the
+ * scopes of refs, and so do the definition keys of all that stands on it or copies from it. The content keys
+ * of COPY and WORKDIR determine the result: all refs of a repository share them. */
+static const char *const *scopes_of(const struct build *b, bool by_ref, size_t *n)
 {
-    return step->kind == WH_DF_RUN;
-}
-
-static const char *const *scopes_of(const struct build *b, const struct wh_df_step *step, size_t *n)
-{
-    if (follows_scopes(step)) {
+    if (by_ref) {
         *n = b->scopes.nrefs;
         return (const char *const *)b->scopes.refs;
     }
@@ -22,7 +18,8 @@ static const char *const *scopes_of(const struct build *b, const struct wh_df_st
 }
 
 static int make_key(struct build *b, struct stage *s, const struct wh_df_step *step, bool definition,
-                    const struct wh_digest *parent, struct wh_digest *out, struct wh_error *err)
+                    const struct wh_digest *parent, struct wh_digest *files, struct wh_digest *out,
+                    struct wh_error *err)
 {
     struct key k;
     key_begin(&k, definition ? "definition" : "content");
@@ -30,15 +27,15 @@ static int make_key(struct build *b, struct stage *s, const struct wh_df_step *s
     key_text(&k, b->plan->stages[s->index].platform);
     key_text(&k, wh_df_kind_text(step->kind));
     int status = step->kind == WH_DF_RUN ? run_key(b, s, step, definition, &k, err)
-                                         : add_key(b, s, step, definition, &k, err);
+                                         : add_key(b, s, step, definition, &k, files, err);
     key_end(&k, out);
     return status;
 }
 
-int step_definition_key(struct build *b, struct stage *s, const struct wh_df_step *step,
-                        const struct wh_digest *parent, struct wh_digest *out, struct wh_error *err)
+int step_definition_key(struct build *b, struct stage *s, struct node *node, const struct wh_digest *parent,
+                        struct wh_error *err)
 {
-    return make_key(b, s, step, true, parent, out, err);
+    return make_key(b, s, node->step, true, parent, &node->files, &node->key, err);
 }
 
 static char *slot_of(const struct build *b, const struct stage *s, const struct wh_df_step *step)
@@ -56,11 +53,11 @@ static void layer_of_record(const struct wh_record *r, struct layer *out)
         .id = r->layer, .has_diffid = r->has_diffid, .diffid = r->diffid, .created = r->created};
 }
 
-int step_lookup(struct build *b, const struct wh_df_step *step, const struct wh_digest *key,
-                struct layer *out, struct wh_error *err)
+int step_lookup(struct build *b, bool by_ref, const struct wh_digest *key, struct layer *out,
+                struct wh_error *err)
 {
     size_t n;
-    const char *const *scopes = scopes_of(b, step, &n);
+    const char *const *scopes = scopes_of(b, by_ref, &n);
     wh_autorecord r = {0};
     int found = wh_record_find(b->store, scopes, n, key, &r, err);
     if (found == 1)
@@ -71,8 +68,8 @@ int step_lookup(struct build *b, const struct wh_df_step *step, const struct wh_
     return found;
 }
 
-static int file_record(struct build *b, struct stage *s, const struct node *node, const struct wh_digest *key,
-                       struct wh_error *err)
+static int file_record(struct build *b, struct stage *s, const struct node *node, bool by_ref,
+                       const struct wh_digest *key, struct wh_error *err)
 {
     size_t n;
     wh_autofree char *slot = slot_of(b, s, node->step);
@@ -80,7 +77,7 @@ static int file_record(struct build *b, struct stage *s, const struct node *node
     wh_json_add_string(meta, "text", node->step->text);
     wh_autofree char *meta_text = wh_json_print(meta);
     struct wh_record r = {.key = *key,
-                          .scope = (char *)scopes_of(b, node->step, &n)[0],
+                          .scope = (char *)scopes_of(b, by_ref, &n)[0],
                           .layer = node->layer.id,
                           .has_diffid = node->layer.has_diffid,
                           .diffid = node->layer.diffid,
@@ -91,12 +88,13 @@ static int file_record(struct build *b, struct stage *s, const struct node *node
 }
 
 /* Why the store had no answer, in a few words. */
-static char *why_missed(struct build *b, const struct stage *s, const struct wh_df_step *step)
+static char *why_missed(struct build *b, const struct stage *s, const struct node *node)
 {
+    const struct wh_df_step *step = node->step;
     if (s->no_cache)
         return wh_strdup("no-cache was asked for");
     size_t n;
-    const char *const *scopes = scopes_of(b, step, &n);
+    const char *const *scopes = scopes_of(b, node->by_ref, &n);
     wh_autofree char *slot = slot_of(b, s, step);
     wh_autorecord previous = {0};
     if (wh_record_previous(b->store, scopes, n, slot, &previous, NULL) != 1)
@@ -111,29 +109,37 @@ static char *why_missed(struct build *b, const struct stage *s, const struct wh_
                                              : "its files or a step before it changed");
 }
 
+/* A key's record is true only if the files that the key was made of are those that went into the layer: a job
+ * may have changed them between. */
+static int file_definition(struct build *b, struct stage *s, const struct node *node,
+                           const struct wh_digest *files, struct wh_error *err)
+{
+    return wh_digest_eq(&node->files, files) ? file_record(b, s, node, node->by_ref, &node->key, err) : 0;
+}
+
 /* By what the layers below really are: a step whose definition changed, but whose inputs did not, needs no
  * run. */
 static int find_by_content(struct build *b, struct stage *s, struct node *node, const struct wh_digest *key,
-                           struct wh_error *err)
+                           const struct wh_digest *files, struct wh_error *err)
 {
     if (s->no_cache)
         return 0;
-    int found = step_lookup(b, node->step, key, &node->layer, err);
+    int found = step_lookup(b, node->step->kind == WH_DF_RUN, key, &node->layer, err);
     if (found != 1)
         return found;
     node->found_late = true;
     report_cached(&b->report, node->step->title);
-    return file_record(b, s, node, &node->key, err) < 0 ? -1 : 1;
+    return file_definition(b, s, node, files, err) < 0 ? -1 : 1;
 }
 
-static int execute(struct build *b, struct stage *s, struct node *node, struct state *state, bool *rekey,
-                   struct wh_error *err)
+static int execute(struct build *b, struct stage *s, struct node *node, struct state *state,
+                   struct wh_digest *files, struct wh_error *err)
 {
-    wh_autofree char *why = why_missed(b, s, node->step);
+    wh_autofree char *why = why_missed(b, s, node);
     uint64_t vertex = report_start(&b->report, node->step->title, why);
     int status = node->step->kind == WH_DF_RUN
                      ? run_execute(b, s, node->step, state, vertex, &node->layer, err)
-                     : add_execute(b, s, node->step, state, vertex, &node->layer, rekey, err);
+                     : add_execute(b, s, node->step, state, vertex, &node->layer, files, err);
     node->layer.created = wh_now_ns();
     report_end(&b->report, vertex, status, err);
     return status;
@@ -142,20 +148,15 @@ static int execute(struct build *b, struct stage *s, struct node *node, struct s
 int step_execute(struct build *b, struct stage *s, struct node *node, struct state *state,
                  struct wh_error *err)
 {
-    struct wh_digest content;
-    if (make_key(b, s, node->step, false, &state->identity, &content, err) < 0)
+    struct wh_digest content, files = {0}, copied = {0};
+    if (make_key(b, s, node->step, false, &state->identity, &files, &content, err) < 0)
         return -1;
-    int found = find_by_content(b, s, node, &content, err);
+    int found = find_by_content(b, s, node, &content, &files, err);
     if (found != 0)
         return found < 0 ? -1 : 0;
-    bool rekey = false;
-    if (execute(b, s, node, state, &rekey, err) < 0)
+    if (execute(b, s, node, state, &copied, err) < 0 || file_definition(b, s, node, &copied, err) < 0)
         return -1;
-    /* The files changed between hashing and copying: what was made belongs to no key that is known. Without a
-     * record it serves this build alone. */
-    if (rekey)
+    if (!wh_digest_eq(&files, &copied))
         return 0;
-    if (file_record(b, s, node, &node->key, err) < 0)
-        return -1;
-    return file_record(b, s, node, &content, err);
+    return file_record(b, s, node, node->step->kind == WH_DF_RUN, &content, err);
 }

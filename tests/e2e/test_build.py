@@ -237,3 +237,31 @@ def test_setuid_and_odd_names(builder: Builder) -> None:
     assert last["su"].mode & 0o4000 or last["hard"].mode & 0o4000
     assert {last["su"].islnk(), last["hard"].islnk()} == {True, False} and last["soft"].linkname == "su" and last["fifo"].isfifo()
     assert any("o/with space and é.txt" in layer for layer in image.layers())
+
+
+@pytest.mark.parametrize("instruction", ["COPY f /f", "ADD f /f", "ADD f.tar /"])
+def test_files_that_change_during_the_build_are_filed_under_nothing_false(builder: Builder, instruction: str) -> None:
+    """A record names the bytes that went into the layer, not those that were there when the build began."""
+    import io
+    import tarfile
+    import threading
+
+    def put(text: str) -> None:
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w") as tar:
+            info = tarfile.TarInfo("f")
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+        builder.put("f", text)
+        builder.put("f.tar", out.getvalue())
+
+    builder.dockerfile(f"FROM BASE\nRUN sleep 1.5\n{instruction}\n")
+    put("good")
+    timer = threading.Timer(0.7, put, ["changed"])
+    timer.start()
+    assert builder.image().read("f") == b"changed"
+    timer.join()
+    put("good")
+    assert builder.image().read("f") == b"good"
+    put("changed")
+    assert builder.image().read("f") == b"changed"

@@ -147,3 +147,25 @@ def test_unsupported_inputs_are_named(online: Wherry, runs: Runs) -> None:
     job = runs.run(steps("uses: actions/checkout@v4\nwith: {lfs: true}"))
     assert job["conclusion"] == "failed" and "lfs" in job["log"]["text"]
     runs.client.check()
+
+
+POISON = """FROM BASE AS made
+RUN --mount=type=secret,id=who cp /run/secrets/who /out
+FROM BASE
+COPY --from=made /out /out
+WORKDIR /w
+"""
+
+
+def test_a_pull_request_poisons_nobody_else(image_job, runs: Runs, busybox: str) -> None:
+    """What a RUN makes depends on more than its text says: what is copied from it is no other ref's to take."""
+    runs.repo.write({"Dockerfile": POISON.replace("BASE", busybox)})
+    runs.repo.commit("copies from a RUN")
+    build = ("uses: docker/build-push-action@v6\nwith: {context: ., secrets: 'who=%s', outputs: 'type=tar,dest=${{ runner.temp }}/out.tar'}")
+    look = "name: look\nrun: echo \"it is $(tar xOf \"$RUNNER_TEMP/out.tar\" out | tr a-z A-Z)\""
+    for ref, who in (("refs/pull/1/merge", "the-guest"), ("refs/heads/main", "the-owner")):
+        job = image_job(steps("uses: actions/checkout@v4\nwith: {ref: main}", build % who, look),
+                        event=runs.event(ref=ref, name="pull_request" if "pull" in ref else "push"))
+        assert job["conclusion"] == "succeeded", job["log"]["text"][-3000:]
+        assert f"it is {who.upper()}" in step_log(job, "look"), step_log(job, "look")
+    runs.client.check()
