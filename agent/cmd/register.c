@@ -208,6 +208,10 @@ static int register_runner(const struct arguments *a, const char *state, const s
                                     .version = version};
     int code = wh_register(http, &o, key, config, err);
     wh_http_client_free(http);
+    if (code) { /* the folder was made to see that it can be; one that holds an older identity stays */
+        wh_autofree char *folder = wh_runner_dir(state, config->name);
+        rmdir(folder);
+    }
     if (code == 0)
         code = save(state, config, key, err);
     if (code)

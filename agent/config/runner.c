@@ -143,7 +143,8 @@ int wh_runner_config_save(const char *state, const struct wh_runner_config *c, s
     wh_autojson *json = cJSON_CreateObject();
     wh_json_add_string(json, "name", c->name);
     wh_json_add_string(json, "url", c->url);
-    wh_autofree char *id = wh_printf("%lld", (long long)c->id); /* as text: JSON numbers are doubles for some */
+    wh_autofree char *id =
+        wh_printf("%lld", (long long)c->id); /* as text: JSON numbers are doubles for some */
     wh_json_add_string(json, "id", id);
     wh_json_add_int(json, "groupId", c->group_id);
     wh_json_add_string(json, "group", c->group);
