@@ -125,9 +125,12 @@ static int refuse_containers(struct wh_job *j, struct wh_error *err)
 
 /* ---- environment of the job ---- */
 
-/* What the starter's environment holds for wherry itself is not the job's. */
+/* What the starter's environment holds for wherry itself is not the job's; its mark is: by it the agent finds
+ * what the job leaves. */
 static bool is_ours(const char *entry)
 {
+    if (wh_starts_with(entry, "WHERRY_JOB="))
+        return false;
     static const char *const names[] = {"WHERRY_",
                                         "NOTIFY_SOCKET=", "JOURNAL_STREAM=", "INVOCATION_ID=", "LISTEN_"};
     for (size_t i = 0; i < WH_COUNT(names); i++)

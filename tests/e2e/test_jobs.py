@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import subprocess
+import time
 from collections import Counter
 from typing import Any
 
@@ -155,6 +156,18 @@ def test_steps_run_as_somebody_else(online: Wherry, runs: Runs) -> None:
         assert int(log[0]) != 0
     assert log[1] == "0" and "readable" not in log
     runs.client.check()
+
+
+def test_leftovers_of_a_killed_worker_are_killed(online: Wherry, runs: Runs) -> None:
+    """The worker can't tidy up any more: the agent knows the job's processes by their mark."""
+    job = runs.run(steps("run: |\n  setsid -f sleep 98765 </dev/null >/dev/null 2>&1\n  kill -9 $PPID\n  sleep 5"))
+    assert job["conclusion"] == "failed"
+    for _ in range(50):
+        left = subprocess.run(["pgrep", "-f", "^sleep 98765$"], capture_output=True, text=True).stdout.split()
+        if not left:
+            break
+        time.sleep(0.1)
+    assert not left
 
 
 def test_leftovers_are_killed(online: Wherry, runs: Runs) -> None:
