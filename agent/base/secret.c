@@ -64,8 +64,12 @@ void wh_str_wipe(struct wh_str *s)
 
 void wh_secrets_init(void)
 {
-    struct rlimit none = {0, 0};
-    setrlimit(RLIMIT_CORE, &none);
+    struct rlimit core;
+    /* The soft limit alone: a job's steps inherit it, and may want dumps of their own. */
+    if (getrlimit(RLIMIT_CORE, &core) == 0) {
+        core.rlim_cur = 0;
+        setrlimit(RLIMIT_CORE, &core);
+    }
     prctl(PR_SET_DUMPABLE, 0);
     if (sodium_init() < 0) {
         fputs("wherry: libsodium can't get random bytes from this system\n", stderr);

@@ -3,6 +3,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <linux/openat2.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -28,10 +30,14 @@ static int open_to_empty(int parent, const char *name)
 {
     wh_autoclose int place = open_below(parent, name, O_PATH);
     struct stat st;
+    char at[32];
     if (place < 0 || fstat(place, &st) < 0)
         return -1;
+    /* By the descriptor that was looked at: by its name it might be a link by now. A failure shows in the
+     * open below. */
+    snprintf(at, sizeof at, "/proc/self/fd/%d", place);
     if ((st.st_mode & 0700) != 0700)
-        (void)!fchmodat(parent, name, (st.st_mode & 07777) | 0700, 0); /* a failure shows in the open below */
+        (void)!chmod(at, (st.st_mode & 07777) | 0700);
     return open_below(parent, name, O_RDONLY);
 }
 
