@@ -8,8 +8,8 @@
 #define WH_MAX_RECORD_META ((size_t)1 << 20)
 #define WH_MAX_SCOPES 16
 
-/* A repository's and a ref's scopes. Records of COPY and WORKDIR: repository alone. Records of RUN and of ADD
- * without a checksum: written to refs[0], read from refs[0], refs[1], ... */
+/* A repository's and a ref's scopes. Records of COPY and WORKDIR: repository alone. Records of RUN, and by
+ * definition of what stands on one: written to refs[0], read from refs[0], refs[1], ... */
 struct wh_scopes {
     char *repository;          /* "repo:o/r"; for builds without a repository "local" */
     char *refs[WH_MAX_SCOPES]; /* "repo:o/r@refs/pull/7/merge", "repo:o/r@refs/heads/main" */
