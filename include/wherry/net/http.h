@@ -48,8 +48,8 @@ struct wh_http_client *wh_http_client_new_private(const struct wh_http_options *
 void wh_http_client_free(struct wh_http_client *client);
 /* The loop of the client. */
 uv_loop_t *wh_http_client_loop(const struct wh_http_client *client);
-/* Seconds that the service's clock is ahead of ours, learnt from the Date header of the latest answer of a
- * TLS peer or loopback; 0 before that. Thread-safe. */
+/* Seconds that the peers' clock is ahead of ours, by the Date header of the latest answer; 0 before that.
+ * Thread-safe. */
 int64_t wh_http_client_clock_skew(const struct wh_http_client *client);
 
 /* ---- building a request; the caller owns it ---- */
