@@ -109,6 +109,7 @@ static int source(struct checkout *c, bool existed, struct wh_error *err)
     wh_autofree char *commit = NULL;
     if (checkout_fetch(c, err) < 0 || check_out(c, err) < 0 || checkout_commit(c, &commit, err) < 0)
         return -1;
+    checkout_note_fetched(c);
     return checkout_at_least(c, 4, 2, 0) ? wh_action_set_output(c->run, "commit", commit, err) : 0;
 }
 

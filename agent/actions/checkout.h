@@ -29,6 +29,10 @@ struct checkout {
     char *gitdir;    /* <path>/.git */
     bool may_answer; /* nothing in the environment makes git answer otherwise than its files say */
 
+    /* reuse (checkout_reuse.c) */
+    char *head_is_now_at; /* git's answer to reset --hard, where that was done; NULL: not yet */
+    char **fetched;       /* the refspecs that were fetched last */
+
     /* credentials (checkout_auth.c) */
     char *home;        /* temporary HOME, NULL: none */
     char *token_key;   /* "http.<origin>/.extraheader" */
@@ -92,6 +96,17 @@ char *checkout_regex_escape(const char *text);
 /* ---- checkout_prepare.c ---- */
 /* The work tree that was there before: made usable, or emptied (§2.4). */
 int checkout_prepare(struct checkout *c, struct wh_error *err);
+
+/* ---- checkout_reuse.c: a work tree in the plain state that a checkout leaves ---- */
+/* Detaches HEAD from ref (it is on it), resets, and deletes the branch if it is the only one: 1. 0: not done,
+ * the usual way is to be gone. */
+int checkout_leave_branch(struct checkout *c, const char *ref, struct wh_error *err);
+int checkout_clean(struct checkout *c); /* clean -ffdx; the exit code */
+int checkout_reset(struct checkout *c); /* reset --hard HEAD; the exit code */
+/* Whether the refspecs were fetched by the checkout before, and all of it still is there. The checkout is to
+ * say at its end that it went well. */
+bool checkout_fetched_before(const struct checkout *c, char *const *specs);
+void checkout_note_fetched(struct checkout *c);
 
 /* ---- checkout_auth.c ---- */
 int checkout_safe_directory(struct checkout *c, struct wh_error *err);

@@ -290,14 +290,15 @@ int checkout_guard(struct checkout *c, const char *repository, struct wh_error *
 
 void checkout_free(struct checkout *c)
 {
-    char *owned[] = {c->owner,  c->name, c->origin,    c->api,        c->url,    c->workspace,
-                     c->path,   c->temp, c->ref,       c->commit,     c->filter, c->git,
-                     c->gitdir, c->home, c->token_key, c->credentials};
+    char *owned[] = {c->owner,  c->name, c->origin,    c->api,         c->url,           c->workspace,
+                     c->path,   c->temp, c->ref,       c->commit,      c->filter,        c->git,
+                     c->gitdir, c->home, c->token_key, c->credentials, c->head_is_now_at};
     for (size_t i = 0; i < WH_COUNT(owned); i++)
         free(owned[i]);
     if (c->token)
         explicit_bzero(c->token, strlen(c->token));
     free(c->token);
     wh_strv_free(c->env);
+    wh_strv_free(c->fetched);
     memset(c, 0, sizeof(*c));
 }

@@ -6,8 +6,8 @@
 #include "wherry/base/fs.h"
 #include "wherry/git/repo.h"
 
-/* rev-parse --symbolic-full-name --verify --quiet HEAD: is HEAD on a branch? */
-static bool on_branch(struct checkout *c)
+/* rev-parse --symbolic-full-name --verify --quiet HEAD: the branch that HEAD is on; NULL: none. Owned. */
+static char *on_branch(struct checkout *c)
 {
     const char *const args[] = {"rev-parse", "--symbolic-full-name", "--verify", "--quiet", "HEAD", NULL};
     wh_autofree char *ref = NULL, *object = NULL;
@@ -19,11 +19,12 @@ static bool on_branch(struct checkout *c)
             wh_action_print("HEAD");
         else if (there == 1)
             wh_action_print("%s", ref);
-        return head == 1 && there == 1 && wh_starts_with(ref, "refs/heads/");
+        return head == 1 && there == 1 && wh_starts_with(ref, "refs/heads/") ? wh_steal(&ref) : NULL;
     }
     wh_autostr out = {0};
     checkout_git(c, CHECKOUT_ANY, &out, NULL, args);
-    return wh_starts_with(wh_str_text(&out), "refs/heads/");
+    struct wh_view name = wh_view_trim((struct wh_view){wh_str_text(&out), out.len});
+    return wh_starts_with(wh_str_text(&out), "refs/heads/") ? wh_view_dup(name) : NULL;
 }
 
 /* Full names of all refs/heads/ or refs/remotes/origin/; silent, as on GitHub. */
@@ -76,10 +77,13 @@ static int remove_conflicting(struct checkout *c, struct wh_error *err)
     return 0;
 }
 
-static int remove_refs(struct checkout *c, struct wh_error *err)
+static int remove_branches(struct checkout *c, struct wh_error *err)
 {
-    wh_action_group("Removing previously created refs, to avoid conflicts");
-    if (on_branch(c) && CHECKOUT_GIT(c, 0, NULL, err, "checkout", "--detach") < 0)
+    wh_autofree char *ref = on_branch(c);
+    int left = ref ? checkout_leave_branch(c, ref, err) : 0;
+    if (left != 0)
+        return left < 0 ? -1 : 0;
+    if (ref && CHECKOUT_GIT(c, 0, NULL, err, "checkout", "--detach") < 0)
         return -1;
     wh_autostrv char **branches = NULL;
     if (refs_below(c, "refs/heads/", "--branches", &branches, err) < 0)
@@ -89,7 +93,13 @@ static int remove_refs(struct checkout *c, struct wh_error *err)
         if (CHECKOUT_GIT(c, 0, NULL, err, "branch", "--delete", "--force", name) < 0)
             return -1;
     }
-    if (remove_conflicting(c, err) < 0)
+    return 0;
+}
+
+static int remove_refs(struct checkout *c, struct wh_error *err)
+{
+    wh_action_group("Removing previously created refs, to avoid conflicts");
+    if (remove_branches(c, err) < 0 || remove_conflicting(c, err) < 0)
         return -1;
     wh_action_group_end();
     return 0;
@@ -118,10 +128,10 @@ static int make_usable(struct checkout *c, struct wh_error *err)
     if (!c->clean)
         return usable;
     wh_action_group("Cleaning the repository");
-    if (CHECKOUT_GIT(c, CHECKOUT_ANY, NULL, NULL, "clean", "-ffdx") != 0) {
+    if (checkout_clean(c) != 0) {
         wh_action_debug("git clean -ffdx in '%s' failed: a file in use, rights, or too long a path", c->path);
         usable = false;
-    } else if (CHECKOUT_GIT(c, CHECKOUT_ANY, NULL, NULL, "reset", "--hard", "HEAD") != 0) {
+    } else if (checkout_reset(c) != 0) {
         usable = false;
     }
     wh_action_group_end();

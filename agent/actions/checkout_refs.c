@@ -181,6 +181,13 @@ static int fetch(struct checkout *c, char *const *specs, struct wh_error *err)
     wh_strv_add(&args, "origin");
     for (char *const *s = specs; *s; s++)
         wh_strv_add(&args, *s);
+    wh_strv_free(c->fetched);
+    c->fetched = wh_strv_dup(specs);
+    if (checkout_fetched_before(c, specs)) {
+        checkout_echo(c, (const char *const *)args);
+        wh_action_print("The commit is here already: nothing was fetched");
+        return 0;
+    }
     return checkout_git_retry(c, err, (const char *const *)args);
 }
 

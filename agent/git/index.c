@@ -25,36 +25,61 @@ static int bad(const struct wh_reader *r, struct wh_error *err)
     return wh_fail(err, WH_E_PARSE, "git index: damaged at byte %zu", r->pos);
 }
 
-/* Takes a name and its NUL; its length without it. */
-static int take_name(struct wh_reader *r, size_t *len)
+struct parse {
+    struct wh_reader r;
+    uint32_t version;
+    struct wh_str name; /* of the latest entry */
+    struct wh_git_index *out;
+    wh_git_index_fn fn; /* or NULL */
+    void *fn_data;
+};
+
+/* Takes a name and its NUL; adds it to the first `keep` bytes of the name before. */
+static int take_name(struct parse *p, size_t keep)
 {
-    size_t start = r->pos;
+    size_t start = p->r.pos;
     int c;
-    while ((c = wh_reader_next(r)) > 0)
+    while ((c = wh_reader_next(&p->r)) > 0)
         ;
-    *len = r->pos - start - 1;
-    return c == 0 ? 0 : -1;
+    if (c != 0 || keep > p->name.len)
+        return -1;
+    wh_str_truncate(&p->name, keep);
+    wh_str_addn(&p->name, (const char *)p->r.data + start, p->r.pos - start - 1);
+    if (p->fn)
+        p->fn(p->fn_data, wh_str_text(&p->name), p->name.len);
+    return 0;
 }
 
-static int entry(struct wh_reader *r, uint32_t version, struct wh_git_index *out, struct wh_error *err)
+/* Version 4: a number of bytes to drop from the name before, then the rest of this one. */
+static int take_packed_name(struct parse *p)
 {
-    size_t start = r->pos, len;
+    uint64_t drop = 0;
+    int c = wh_reader_next(&p->r);
+    for (drop = (uint64_t)(c & 0x7f); c != -1 && (c & 0x80);) {
+        c = wh_reader_next(&p->r);
+        drop = ((drop + 1) << 7) + (uint64_t)(c & 0x7f);
+        if (drop > WH_MAX_GIT_INDEX)
+            return -1;
+    }
+    return c == -1 || drop > p->name.len ? -1 : take_name(p, p->name.len - (size_t)drop);
+}
+
+static int entry(struct parse *p, struct wh_error *err)
+{
+    struct wh_reader *r = &p->r;
+    size_t start = r->pos;
     struct wh_view fixed, more;
     if (!wh_reader_bytes(r, ENTRY_FIXED, &fixed))
         return bad(r, err);
-    out->gitlinks |= (be32(fixed.data + MODE_OFFSET) & 0170000) == 0160000;
+    p->out->gitlinks |= (be32(fixed.data + MODE_OFFSET) & 0170000) == 0160000;
     if (be16(fixed.data + ENTRY_FIXED - 2) & FLAG_EXTENDED) {
-        if (version < 3 || !wh_reader_bytes(r, 2, &more))
+        if (p->version < 3 || !wh_reader_bytes(r, 2, &more))
             return bad(r, err);
-        out->skip_worktree |= (be16(more.data) & EXTENDED_SKIP_WORKTREE) != 0;
+        p->out->skip_worktree |= (be16(more.data) & EXTENDED_SKIP_WORKTREE) != 0;
     }
-    if (version == 4) { /* a number of bytes to drop from the name before, then the rest of this one */
-        int c;
-        while ((c = wh_reader_next(r)) != -1 && (c & 0x80))
-            ;
-        return c == -1 || take_name(r, &len) < 0 ? bad(r, err) : 0;
-    }
-    if (take_name(r, &len) < 0)
+    if (p->version == 4)
+        return take_packed_name(p) < 0 ? bad(r, err) : 0;
+    if (take_name(p, 0) < 0)
         return bad(r, err);
     /* Padded with NULs, at least one, to eight bytes. */
     size_t size = r->pos - start;
@@ -74,24 +99,33 @@ static int extensions(struct wh_reader *r, struct wh_error *err)
     return r->len - r->pos == TRAILER ? 0 : bad(r, err);
 }
 
-int wh_git_index_parse(const void *data, size_t len, struct wh_git_index *out, struct wh_error *err)
+static int parse(struct parse *p, struct wh_error *err)
 {
-    memset(out, 0, sizeof(*out));
-    struct wh_reader r = wh_reader_of(data, len);
     struct wh_view head;
-    if (!wh_reader_bytes(&r, 12, &head) || memcmp(head.data, "DIRC", 4) != 0)
-        return bad(&r, err);
-    uint32_t version = be32(head.data + 4), count = be32(head.data + 8);
-    if (version < 2 || version > 4)
-        return wh_fail(err, WH_E_UNSUPPORTED, "git index: version %u", (unsigned)version);
+    memset(p->out, 0, sizeof(*p->out));
+    if (!wh_reader_bytes(&p->r, 12, &head) || memcmp(head.data, "DIRC", 4) != 0)
+        return bad(&p->r, err);
+    p->version = be32(head.data + 4);
+    uint32_t count = be32(head.data + 8);
+    if (p->version < 2 || p->version > 4)
+        return wh_fail(err, WH_E_UNSUPPORTED, "git index: version %u", (unsigned)p->version);
     for (uint32_t i = 0; i < count; i++)
-        if (entry(&r, version, out, err) < 0)
+        if (entry(p, err) < 0)
             return -1;
-    out->entries = count;
-    return extensions(&r, err);
+    p->out->entries = count;
+    return extensions(&p->r, err);
 }
 
-int wh_git_index_scan(const char *gitdir, struct wh_git_index *out, struct wh_error *err)
+int wh_git_index_parse(const void *data, size_t len, struct wh_git_index *out, struct wh_error *err)
+{
+    struct parse p = {.r = wh_reader_of(data, len), .out = out};
+    int status = parse(&p, err);
+    wh_str_free(&p.name);
+    return status;
+}
+
+int wh_git_index_names(const char *gitdir, wh_git_index_fn fn, void *fn_data, struct wh_git_index *out,
+                       struct wh_error *err)
 {
     memset(out, 0, sizeof(*out));
     wh_autofree char *path = wh_path_join(gitdir, "index");
@@ -99,5 +133,14 @@ int wh_git_index_scan(const char *gitdir, struct wh_git_index *out, struct wh_er
     wh_autoerror no = {0};
     if (wh_read_file(AT_FDCWD, path, WH_MAX_GIT_INDEX, &text, &no) < 0)
         return no.code == WH_E_NOT_FOUND ? 0 : wh_error_move(err, &no);
-    return wh_git_index_parse(wh_str_text(&text), text.len, out, err);
+    struct parse p = {
+        .r = wh_reader_of(wh_str_text(&text), text.len), .out = out, .fn = fn, .fn_data = fn_data};
+    int status = parse(&p, err);
+    wh_str_free(&p.name);
+    return status;
+}
+
+int wh_git_index_scan(const char *gitdir, struct wh_git_index *out, struct wh_error *err)
+{
+    return wh_git_index_names(gitdir, NULL, NULL, out, err);
 }

@@ -28,6 +28,10 @@ struct wh_git_index {
 };
 /* 0 (a missing index has no entries), -1 unknown: a format of another version, split, sparse or damaged. */
 int wh_git_index_scan(const char *gitdir, struct wh_git_index *out, struct wh_error *err);
+/* The same, and tells each entry's name, in the index's order (by bytes). */
+typedef void (*wh_git_index_fn)(void *data, const char *name, size_t len);
+int wh_git_index_names(const char *gitdir, wh_git_index_fn fn, void *fn_data, struct wh_git_index *out,
+                       struct wh_error *err);
 int wh_git_index_parse(const void *data, size_t len, struct wh_git_index *out, struct wh_error *err);
 
 #endif

@@ -227,6 +227,14 @@ static void test_refs_and_head(void **state)
     assert_true(wh_git_ref(gitdir, "../../etc/passwd", &none, &err) < 0);
 }
 
+static void count_name(void *data, const char *name, size_t len)
+{
+    size_t *count = data;
+    assert_int_equal(strlen(name), len);
+    assert_true(wh_starts_with(name, "file"));
+    (*count)++;
+}
+
 static void test_index(void **state)
 {
     (void)state;
@@ -241,6 +249,9 @@ static void test_index(void **state)
         shell("cd %s/i && git update-index --index-version %d", dir, version);
         assert_int_equal(wh_git_index_scan(gitdir, &index, &err), 0);
         assert_int_equal(index.entries, 300);
+        size_t named = 0;
+        assert_int_equal(wh_git_index_names(gitdir, count_name, &named, &index, &err), 0);
+        assert_int_equal(named, 300);
         assert_false(index.gitlinks || index.skip_worktree);
     }
     shell("cd %s/i && git update-index --skip-worktree file7", dir);
