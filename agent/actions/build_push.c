@@ -67,6 +67,12 @@ static void *unpack(void *arg)
         u->status = wh_fail_errno(&u->error, "open %s", u->dest->folder);
     else
         u->status = wh_archive_unpack_fd(u->dest->pipe, dir, &options, &u->error);
+    char rest[4096]; /* padding behind the archive's end; after a failure the builder is told by the closed
+                        pipe */
+    while (u->status == 0 && read(u->dest->pipe, rest, sizeof(rest)) > 0)
+        ;
+    close(u->dest->pipe);
+    u->dest->pipe = -1;
     return NULL;
 }
 

@@ -1,4 +1,5 @@
 /* The builder process: one request, one build, one result. */
+#include <signal.h>
 #include <unistd.h>
 
 #include "build/output.h"
@@ -166,6 +167,7 @@ static int run_build(struct build *b, struct wh_error *err)
 
 int wh_builder_main(struct wh_builder_env *env)
 {
+    signal(SIGPIPE, SIG_IGN); /* outputs and the channel: a peer that is gone is an error, not an end */
     wh_autoerror err = {0};
     wh_autoframe frame = {0};
     wh_autorequest *request = NULL;

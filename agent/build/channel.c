@@ -10,6 +10,8 @@
 
 #include "wherry/base/secret.h"
 
+#define WH_CANCEL_GRACE_S 20
+
 bool channel_canceled(const struct channel *c)
 {
     return __atomic_load_n(&c->cancel, __ATOMIC_RELAXED);
@@ -59,6 +61,9 @@ static void *read_channel(void *arg)
     c->closed = true;
     pthread_mutex_unlock(&c->lock);
     channel_cancel(c);
+    /* What waits in a system call that no flag ends (a write to a pipe that nobody reads) must not keep the
+     * build alive: the signal ends the process, and with it everything in its pid namespace. */
+    alarm(WH_CANCEL_GRACE_S);
     return NULL;
 }
 

@@ -25,6 +25,15 @@ static bool from_ran(const struct build *b, const struct wh_df_source *from)
     return from->kind == WH_DF_SOURCE_STAGE && b->stages[from->stage].by_ref;
 }
 
+/* The machine's network is an entitlement, as in BuildKit, although RUN has it by default here. */
+static int check_network(const struct build *b, const struct wh_df_step *step, struct wh_error *err)
+{
+    if (!step->network || strcmp(step->network, "host") != 0 || wh_streq(b->request->network, "host") ||
+        (b->request->allow && wh_strv_has(b->request->allow, "network.host")))
+        return 0;
+    return wh_fail(err, WH_E_DENIED, "network.host is not allowed");
+}
+
 /* Whether what comes out depends on a RUN: this one, one below, or one of a stage that files are taken from.
  */
 static bool after_run(const struct build *b, const struct stage *s, const struct wh_df_step *step)
@@ -37,7 +46,8 @@ static int look_up(struct build *b, struct stage *s, const struct wh_df_step *st
 {
     s->by_ref = after_run(b, s, step);
     *node = (struct node){.step = step, .by_ref = s->by_ref};
-    if (wh_df_step_supported(step, err) < 0 || step_definition_key(b, s, node, parent, err) < 0)
+    if (wh_df_step_supported(step, err) < 0 || check_network(b, step, err) < 0 ||
+        step_definition_key(b, s, node, parent, err) < 0)
         return -1;
     int found = s->no_cache ? 0 : step_lookup(b, node->by_ref, &node->key, &node->layer, err);
     node->state = found == 1 ? NODE_HIT : NODE_MISS;

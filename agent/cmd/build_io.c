@@ -209,6 +209,12 @@ static void *take_one(void *arg)
         t->status = wh_fail_errno(&t->error, "open %s", t->sink->folder);
     else
         t->status = wh_archive_unpack_fd(t->sink->pipe, dir, &options, &t->error);
+    char rest[4096]; /* padding behind the archive's end; after a failure the builder is told by the closed
+                        pipe */
+    while (t->status == 0 && read(t->sink->pipe, rest, sizeof(rest)) > 0)
+        ;
+    wh_close_fd(&t->sink->pipe);
+    t->sink->pipe = -1;
     return NULL;
 }
 

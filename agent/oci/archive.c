@@ -20,6 +20,7 @@ static void support(struct archive *a)
 struct input {
     int fd;
     off_t offset;
+    bool stream; /* a pipe, which has no places */
     const bool *cancel;
     char buf[65536];
 };
@@ -33,7 +34,8 @@ static la_ssize_t read_input(struct archive *a, void *data, const void **buffer)
         return -1;
     }
     do
-        n = pread(in->fd, in->buf, sizeof(in->buf), in->offset);
+        n = in->stream ? read(in->fd, in->buf, sizeof(in->buf))
+                       : pread(in->fd, in->buf, sizeof(in->buf), in->offset);
     while (n < 0 && errno == EINTR);
     if (n < 0) {
         archive_set_error(a, errno, "%s", strerror(errno));
@@ -99,6 +101,7 @@ int wh_archive_unpack_fd(int fd, int dest, const struct wh_archive_options *o, s
         .warn_data = o->warn_data,
     };
     in->fd = fd;
+    in->stream = lseek(fd, 0, SEEK_CUR) < 0 && errno == ESPIPE;
     in->cancel = o->cancel;
     locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* names are bytes */
     locale_t before = plain ? uselocale(plain) : (locale_t)0;
