@@ -8,7 +8,7 @@
     X("unregister", unregister, "remove a runner from GitHub and from this machine")                         \
     X("run", run, "take jobs: the agent")                                                                    \
     X("status", status, "tell whether the agent runs and what it does")                                      \
-    X("build", build, "build an image from a Dockerfile")                                                     \
+    X("build", build, "build an image from a Dockerfile")                                                    \
     X("cache", cache, "look after the store of layers: du, list, verify, prune")                             \
     X("doctor", doctor, "can this box build images and run jobs, and what is to be done if not")             \
     X("exec", exec, "run a job of a workflow file here, with no service")                                    \
