@@ -58,8 +58,10 @@ static void *talk(void *arg)
     struct build_taking *taking = build_take_start(r->o, &r->error);
     r->status = taking ? wh_build_client_run(r->channel, r->o->request, &client, &r->result, &r->error) : -1;
     wh_autoerror output = {0};
-    if (taking && build_take_join(taking, &output) < 0 && r->status == 0 && r->result.ok)
+    if (taking && build_take_join(taking, r->status == 0 && r->result.ok, &output) < 0 && r->status == 0) {
+        wh_error_clear(&r->error);
         r->status = wh_error_move(&r->error, &output);
+    }
     uv_async_send(&r->talked);
     return NULL;
 }

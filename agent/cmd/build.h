@@ -39,7 +39,9 @@ int build_open_outputs(struct build_options *o, struct wh_error *err);
  * client's run. */
 struct build_taking;
 struct build_taking *build_take_start(struct build_options *o, struct wh_error *err);
-int build_take_join(struct build_taking *t, struct wh_error *err);
+/* built: the build itself went well. Negative if an output could not be taken, and that is not the build's
+ * fault. */
+int build_take_join(struct build_taking *t, bool built, struct wh_error *err);
 
 /* Launches the builder, shows its progress, waits. The exit code: 0, 1, or 130 when it was canceled. */
 int build_run(struct build_options *o);

@@ -1,6 +1,7 @@
 /* What goes into `wherry build` and comes out of it: context, Dockerfile on standard input, files, folders,
  * docker load. */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -184,6 +185,7 @@ struct take {
     struct build_sink *sink;
     struct wh_error error;
     int status;
+    bool unfinished; /* the stream ended too early */
     pthread_t thread;
 };
 struct build_taking {
@@ -191,6 +193,25 @@ struct build_taking {
     struct take takes[WH_MAX_BUILD_OUTPUTS];
     size_t n;
 };
+
+/* What stands behind the archive's end is read away; after a failure the pipe is closed at once, else the
+ * builder would wait for ever for somebody to take its bytes. A stream that the builder left unfinished is no
+ * failure of ours: it says why itself. */
+static void end_stream(struct take *t)
+{
+    char rest[16384];
+    struct pollfd left = {.fd = t->sink->pipe, .events = POLLIN};
+    ssize_t n = 1;
+    while (t->status == 0 && n != 0) {
+        n = read(t->sink->pipe, rest, sizeof rest);
+        if (n < 0 && errno != EINTR)
+            break;
+    }
+    if (t->status < 0 && poll(&left, 1, 0) == 1 && left.revents == POLLHUP)
+        t->unfinished = true;
+    wh_close_fd(&t->sink->pipe);
+    t->sink->pipe = -1;
+}
 
 static void *take_one(void *arg)
 {
@@ -209,12 +230,7 @@ static void *take_one(void *arg)
         t->status = wh_fail_errno(&t->error, "open %s", t->sink->folder);
     else
         t->status = wh_archive_unpack_fd(t->sink->pipe, dir, &options, &t->error);
-    char rest[4096]; /* padding behind the archive's end; after a failure the builder is told by the closed
-                        pipe */
-    while (t->status == 0 && read(t->sink->pipe, rest, sizeof(rest)) > 0)
-        ;
-    wh_close_fd(&t->sink->pipe);
-    t->sink->pipe = -1;
+    end_stream(t);
     return NULL;
 }
 
@@ -225,7 +241,7 @@ struct build_taking *build_take_start(struct build_options *o, struct wh_error *
     for (; t->n < o->nsinks; t->n++) {
         t->takes[t->n].sink = &o->sinks[t->n];
         if (pthread_create(&t->takes[t->n].thread, NULL, take_one, &t->takes[t->n]) != 0) {
-            (void)build_take_join(t, NULL);
+            (void)build_take_join(t, false, NULL);
             wh_fail(err, WH_E_LIMIT, "no thread for an output");
             return NULL;
         }
@@ -233,7 +249,7 @@ struct build_taking *build_take_start(struct build_options *o, struct wh_error *
     return t;
 }
 
-int build_take_join(struct build_taking *t, struct wh_error *err)
+int build_take_join(struct build_taking *t, bool built, struct wh_error *err)
 {
     int status = 0;
     /* Our write ends must go, so that the streams end. */
@@ -243,7 +259,7 @@ int build_take_join(struct build_taking *t, struct wh_error *err)
     }
     for (size_t i = 0; i < t->n; i++) {
         pthread_join(t->takes[i].thread, NULL);
-        if (t->takes[i].status < 0 && status == 0)
+        if (t->takes[i].status < 0 && status == 0 && (built || !t->takes[i].unfinished))
             status = wh_error_move(err, &t->takes[i].error);
         wh_error_clear(&t->takes[i].error);
     }
