@@ -221,7 +221,9 @@ static void *take_one(void *arg)
         while (waitpid(t->sink->loader, &status, 0) < 0 && errno == EINTR)
             ;
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-            t->status = wh_fail(&t->error, WH_E_FAILED, "docker load failed");
+            t->status = wh_fail(&t->error, WH_E_FAILED,
+                                "docker load failed: is the Docker engine running? (-o type=docker,dest=FILE "
+                                "writes the archive instead)");
         return NULL;
     }
     wh_autoclose int dir = open(t->sink->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
