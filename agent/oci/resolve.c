@@ -181,6 +181,14 @@ static int ask_registry(struct wh_oci *oci, const struct wh_ref *ref, const char
                                .manifest = d.digest,
                                .media_type = d.media_type};
     int failed = open || oci->scope[0] ? wh_image_ref_put(oci->store, &row, err) : 0;
+    if (failed == 0 && !ref->has_digest &&
+        (open || oci->scope[0])) { /* who may have the tag may have what it names */
+        wh_autoref pinned = {0};
+        pin(&pinned, ref, &d.digest);
+        wh_autofree char *by_digest = wh_ref_text(&pinned);
+        row.name = by_digest;
+        failed = wh_image_ref_put(oci->store, &row, err);
+    }
     wh_descriptor_clear(&d);
     return failed < 0 ? -1 : 0;
 }
@@ -211,6 +219,25 @@ static int resolve_tag(struct wh_oci *oci, const struct wh_ref *ref, enum wh_res
         oci_notice(oci, "resolve %s: %s; the image that the store has of it is used", name,
                    wh_error_text(&why));
     }
+    keep_resolved(oci, name, root);
+    return 0;
+}
+
+/* A digest says what, not who may have it: the store may hold the image for another repository. Whoever the
+ * registry never showed it to asks there first; what it answered is remembered. */
+static int resolve_digest(struct wh_oci *oci, const struct wh_ref *ref, struct wh_digest *root,
+                          struct wh_error *err)
+{
+    wh_autofree char *name = wh_ref_text(ref);
+    struct wh_image_ref row = {0};
+    struct wh_digest answered;
+    int known = find_resolved(oci, name, &answered) ? 1 : 0;
+    if (known == 0)
+        known = wh_image_ref_find(oci->store, name, oci->scope, &row, err);
+    wh_image_ref_clear(&row);
+    if (known < 0 || (known == 0 && ask_registry(oci, ref, name, &answered, err) < 0))
+        return -1;
+    *root = ref->digest;
     keep_resolved(oci, name, root);
     return 0;
 }
@@ -299,11 +326,8 @@ int wh_oci_resolve(struct wh_oci *oci, const struct wh_ref *ref, const struct wh
 {
     autoimage *image = wh_calloc(1, sizeof(*image));
     wh_ref_copy(&image->ref, ref);
-    int failed = 0;
-    if (ref->has_digest)
-        image->resolved = ref->digest;
-    else
-        failed = resolve_tag(oci, ref, mode, &image->resolved, err);
+    int failed = ref->has_digest ? resolve_digest(oci, ref, &image->resolved, err)
+                                 : resolve_tag(oci, ref, mode, &image->resolved, err);
     if (failed == 0)
         failed = load_image(oci, image, platform, err);
     if (failed < 0) {

@@ -13,7 +13,7 @@ struct wh_store; /* wherry/store */
  * is leased by the store's handle. */
 struct wh_oci;
 struct wh_oci_options {
-    const char *scope; /* text that tells who may share tag look-ups; not used for digests */
+    const char *scope; /* text that tells who may share what a registry answered about names and digests */
     /* One line for the step's log ("resolve docker.io/library/debian:12: asking the registry"); any thread;
      * or NULL. */
     void (*notice)(void *data, const char *line);
