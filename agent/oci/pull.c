@@ -164,8 +164,13 @@ static const char *format_name(const struct wh_oci_layer *layer)
     return c == WH_COMPRESS_NONE ? "none" : wh_compression_text(c);
 }
 
-static int remember_blob(struct wh_oci *oci, const struct wh_oci_layer *layer, struct wh_error *err)
+/* Only of the bytes that were unpacked it is known that they give the diffID. A manifest that names other
+ * bytes for it may lie, and others would be given these for the layer. */
+static int remember_blob(struct wh_oci *oci, const struct wh_oci_layer *layer,
+                         const struct wh_digest *unpacked, struct wh_error *err)
 {
+    if (!wh_digest_eq(unpacked, &layer->descriptor.digest))
+        return 0;
     struct wh_layer_blob blob = {
         .digest = layer->descriptor.digest, .size = (uint64_t)layer->descriptor.size, .level = -1};
     const char *format = format_name(layer);
@@ -185,7 +190,7 @@ static int64_t make_tree(struct wh_oci *oci, const struct wh_oci_image *image, s
     for (size_t i = 0; i < job.nlowers; i++)
         close(job.lowers[i]);
     free(job.lowers);
-    if (failed < 0 || remember_blob(oci, layer, err) < 0) {
+    if (failed < 0 || remember_blob(oci, layer, &r.digest, err) < 0) {
         wh_autofree char *name = wh_ref_familiar(&image->ref);
         return wh_wrap(err, "layer %zu of %s", n + 1, name);
     }

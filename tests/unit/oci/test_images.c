@@ -326,6 +326,7 @@ static void test_pull_into_store(void **state)
     struct wh_oci_options o = {.scope = "repo:o/r", .notice = note, .data = &notices};
     __attribute__((cleanup(free_oci))) struct wh_oci *oci = wh_oci_new(store, r, &o);
     uint64_t received, sent, after;
+    char digest[WH_DIGEST_TEXT];
     wh_platform_host(&platform);
     assert_int_equal(wh_ref_parse(text, &ref, NULL), 0);
     if (wh_oci_resolve(oci, &ref, &platform, WH_RESOLVE_DEFAULT, &image, &err) < 0)
@@ -362,6 +363,55 @@ static void test_pull_into_store(void **state)
     if (resolved < 0)
         fail_msg("%s", wh_error_text(&err));
     wh_oci_image_free(offline);
+    /* A digest is no right: another repository, or a name that the registry never gave it for, has to ask. */
+    wh_autoref stranger = {0};
+    wh_autoerror refused = {0};
+    struct wh_oci_image *stolen = NULL;
+    wh_autofree char *other =
+        wh_printf("127.0.0.1:%u/not/there@%s", port, wh_digest_text(&image->resolved, digest));
+    assert_int_equal(wh_ref_parse(other, &stranger, NULL), 0);
+    assert_int_equal(wh_oci_resolve(oci, &stranger, &platform, WH_RESOLVE_DEFAULT, &stolen, &refused), -1);
+    assert_int_equal(refused.code, WH_E_NOT_FOUND);
+    wh_oci_image_free(image);
+}
+
+/* A manifest names other bytes for a layer that the store has by its diffID: these were never looked at, so
+ * nobody may be given them for it. */
+static void test_unseen_blob_is_not_remembered(void **state)
+{
+    (void)state;
+    if (registry_pid == 0)
+        skip();
+    wh_autofree char *text = wh_printf("127.0.0.1:%u/me/app:1", port);
+    wh_autoref ref = {0};
+    struct wh_platform platform;
+    struct wh_oci_image *image = NULL;
+    wh_autoerror err = {0};
+    wh_autostore *store = open_store("state-unseen");
+    __attribute__((cleanup(free_registry))) struct wh_registry *r = wh_registry_new(NULL, NULL, NULL);
+    struct wh_oci_options o = {.scope = "repo:o/r"};
+    __attribute__((cleanup(free_oci))) struct wh_oci *oci = wh_oci_new(store, r, &o);
+    wh_platform_host(&platform);
+    assert_int_equal(wh_ref_parse(text, &ref, NULL), 0);
+    assert_int_equal(wh_oci_resolve(oci, &ref, &platform, WH_RESOLVE_DEFAULT, &image, &err), 0);
+    assert_int_equal(wh_oci_layer_ensure_blob(oci, image, 0, &err), 0);
+    struct wh_oci_layer *layer = &image->layers[0];
+    struct wh_layer_blob real = {.digest = layer->descriptor.digest,
+                                 .size = (uint64_t)layer->descriptor.size,
+                                 .format = "gzip",
+                                 .level = -1};
+    struct wh_layer_blob found;
+    int64_t id;
+    assert_int_equal(wh_layer_blob_add(store, &layer->diff_id, &real, &err), 0);
+    wh_digest_of("nowhere", 7, &layer->descriptor.digest);
+    free(layer->descriptor.media_type);
+    layer->descriptor.media_type = wh_strdup("application/vnd.oci.image.layer.v1.tar+zstd");
+    if (wh_oci_layer_ensure_tree(oci, image, 0, &id, &err) < 0)
+        fail_msg("%s", wh_error_text(&err));
+    assert_int_equal(wh_blob_put(store, "nowhere", 7, 0, NULL, &err), 0);
+    assert_int_equal(wh_layer_blob(store, &layer->diff_id, "zstd", -2, &found, &err), 0);
+    assert_int_equal(wh_layer_blob(store, &layer->diff_id, "gzip", -2, &found, &err), 1);
+    assert_true(wh_digest_eq(&found.digest, &real.digest));
     wh_oci_image_free(image);
 }
 
@@ -405,7 +455,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layouts),         cmocka_unit_test(test_index),
         cmocka_unit_test(test_local),           cmocka_unit_test(test_push_and_pull),
-        cmocka_unit_test(test_pull_into_store), cmocka_unit_test(test_fallback),
+        cmocka_unit_test(test_pull_into_store), cmocka_unit_test(test_unseen_blob_is_not_remembered),
+        cmocka_unit_test(test_fallback),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
