@@ -7,6 +7,7 @@
 #include "cmd/commands.h"
 #include "cmd/exec.h"
 #include "wherry/base/fs.h"
+#include "wherry/base/secret.h"
 #include "wherry/job/message.h"
 #include "wherry/workflow/workflow.h"
 
@@ -76,7 +77,8 @@ static const struct option long_options[] = {{"job", required_argument, NULL, 'j
                                              {0}};
 
 struct options {
-    const char *file, *job, *event, *event_path, *token, *work, *state, *user;
+    const char *file, *job, *event, *event_path, *work, *state, *user;
+    char *token; /* owned */
     cJSON *secrets, *vars, *inputs;
     char **env; /* "K=V" */
     bool list, network_checkout, debug, quiet, help;
@@ -84,6 +86,7 @@ struct options {
 
 static void options_clear(struct options *o)
 {
+    free(o->token);
     cJSON_Delete(o->secrets);
     cJSON_Delete(o->vars);
     cJSON_Delete(o->inputs);
@@ -102,7 +105,7 @@ static int add_pair(cJSON *object, const char *text, bool from_environment, cons
     wh_autofree char *key = wh_view_dup(name);
     const char *given = has_value ? value.data : from_environment ? getenv(key) : NULL;
     if (key[0] == '\0' || !given)
-        return wh_fail(err, WH_E_ARGUMENT, "%s %s: %s", option, text,
+        return wh_fail(err, WH_E_ARGUMENT, "%s %s: %s", option, has_value ? "=..." : text,
                        from_environment ? "it is neither NAME=VALUE nor a variable of the environment"
                                         : "it is not NAME=VALUE");
     cJSON_DeleteItemFromObjectCaseSensitive(object, key);
@@ -149,11 +152,28 @@ static int add_env(struct options *o, const char *text, struct wh_error *err)
     return 0;
 }
 
-static int take_option(struct options *o, int option, const char *value, struct wh_error *err)
+/* A secret of the command line is in the process list no longer than it takes to read it. */
+static int take_secret(struct options *o, char *value, struct wh_error *err)
+{
+    int n = add_pair(o->secrets, value, true, "--secret", err);
+    char *equals = strchr(value, '=');
+    if (equals)
+        wh_wipe(equals + 1, strlen(equals + 1));
+    return n;
+}
+
+static void take_token(struct options *o, char *value)
+{
+    free(o->token);
+    o->token = wh_strdup(value);
+    wh_wipe(value, strlen(value));
+}
+
+static int take_option(struct options *o, int option, char *value, struct wh_error *err)
 {
     switch (option) {
     case 's':
-        return add_pair(o->secrets, value, true, "--secret", err);
+        return take_secret(o, value, err);
     case SECRET_FILE:
         return add_file(o->secrets, value, "--secret-file", err);
     case VAR:
@@ -174,7 +194,7 @@ static int take_option(struct options *o, int option, const char *value, struct 
         o->event_path = value;
         return 0;
     case TOKEN:
-        o->token = value;
+        take_token(o, value);
         return 0;
     case WORK:
         o->work = value;
