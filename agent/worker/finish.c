@@ -72,6 +72,7 @@ static void kill_orphan(void *data, pid_t pid, const char *comm)
 static void clean_up_orphans(struct wh_job *j)
 {
     wh_say(j, "Cleaning up orphan processes");
+    wh_job_turn_now(j);
     if (!wh_message_variable_bool(j->message, "process.clean", true))
         return;
     wh_autoerror err = {0};

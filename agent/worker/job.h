@@ -97,7 +97,8 @@ int wh_job_open(struct wh_job *j, int control, struct wh_error *err);
 void wh_job_close(struct wh_job *j);
 /* Blocks for the job frame. 0, or negative if the agent went away first. */
 int wh_job_receive(struct wh_job *j, struct wh_error *err);
-void wh_job_turn(struct wh_job *j); /* one turn: waits for something to happen */
+void wh_job_turn(struct wh_job *j);     /* one turn: waits for something to happen */
+void wh_job_turn_now(struct wh_job *j); /* one turn without waiting: requests go out before longer work */
 void wh_job_send(struct wh_job *j, const cJSON *frame, const int *fds, size_t nfds);
 void wh_job_send_state(struct wh_job *j, const struct wh_timeline *r, const char *phase);
 

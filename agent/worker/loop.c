@@ -124,6 +124,11 @@ void wh_job_turn(struct wh_job *j)
     uv_run(&j->loop, UV_RUN_ONCE);
 }
 
+void wh_job_turn_now(struct wh_job *j)
+{
+    uv_run(&j->loop, UV_RUN_NOWAIT);
+}
+
 void wh_job_send(struct wh_job *j, const cJSON *frame, const int *fds, size_t nfds)
 {
     wh_autoerror err = {0};

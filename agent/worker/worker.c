@@ -90,8 +90,6 @@ static void run_job(struct wh_job *j, const cJSON *message)
     announce(j);
     wh_steps_run(j);
     wh_finish(j);
-    if (wh_dirs_empty_temp(j, &err) < 0)
-        wh_log_warning("%s", wh_error_text(&err));
 }
 
 /* ---- completion ---- */
@@ -110,6 +108,13 @@ static void on_completed(void *data, struct wh_error *err)
         wh_log_error("the job's completion was not accepted: %s", wh_error_text(err));
 }
 
+static void clean_up(struct wh_job *j)
+{
+    wh_autoerror err = {0};
+    if (j->dirs.temp && wh_dirs_empty_temp(j, &err) < 0)
+        wh_log_warning("%s", wh_error_text(&err));
+}
+
 static bool complete(struct wh_job *j)
 {
     struct wh_step_record *steps = wh_calloc(j->ncompleted + 1, sizeof *steps);
@@ -123,6 +128,8 @@ static bool complete(struct wh_job *j)
                                               .environment_url = j->environment_url};
     struct completion c = {0};
     j->sink->ops->finish(j->sink, &completion, on_completed, &c);
+    wh_job_turn_now(j);
+    clean_up(j); /* while the service takes what is left */
     while (!c.done)
         wh_job_turn(j);
     free(steps);
