@@ -139,8 +139,9 @@ struct jobrun {
     cJSON *message; /* until the worker has it */
     struct wh_github_job *service;
     char *display_name;
-    char *step;   /* what the worker runs now */
-    cJSON *scope; /* trust scope of builds */
+    char *step;                   /* what the worker runs now */
+    cJSON *scope;                 /* trust scope of builds */
+    struct wh_later *start_later; /* of the worker */
     struct worker worker;
     struct renewal renewal;
     struct wh_build_process *builds[WH_MAX_JOB_BUILDS];

@@ -24,6 +24,7 @@ static const char shutdown_text[] = "The runner has received a shutdown signal. 
 static void jobrun_free(struct jobrun *j)
 {
     renewal_stop(j);
+    wh_later_cancel(&j->start_later);
     wh_later_cancel(&j->kill_later);
     wh_acquire_cancel(&j->acquire);
     worker_drop(j);
@@ -53,6 +54,7 @@ static void end(struct jobrun *j)
 {
     j->state = JOB_ENDING;
     renewal_stop(j);
+    wh_later_cancel(&j->start_later);
     wh_later_cancel(&j->kill_later);
     builds_kill(j);
     if (worker_runs(j))
@@ -233,9 +235,23 @@ static int send_job(struct jobrun *j, struct wh_error *err)
     return worker_send(j, frame, err);
 }
 
+static void start_worker(void *data)
+{
+    struct jobrun *j = data;
+    wh_autoerror err = {0};
+    if (worker_start(j, &err)) {
+        wh_log_error("%s", wh_error_text(&err));
+        j->trouble = wh_printf("The job's worker could not be started: %s", wh_error_text(&err));
+    }
+}
+
 void jobrun_first_renewed(struct jobrun *j, bool ok, struct wh_error *err)
 {
     wh_autoerror trouble = {0};
+    if (ok && j->start_later) {
+        wh_later_cancel(&j->start_later);
+        start_worker(j);
+    }
     if (!ok) {
         wh_log_error("job %s is given up: %s", j->display_name, wh_error_text(err));
         end(j);
@@ -313,14 +329,8 @@ struct announcement {
 
 static void acquire(struct jobrun *j, const struct wh_broker_message *job)
 {
-    wh_autoerror err = {0};
     j->state = JOB_ACQUIRING;
     j->acquire = wh_session_acquire(j->r->session, job, on_acquired, j);
-    /* While the service answers, the worker starts; it waits for the job's frame. */
-    if (worker_start(j, &err)) {
-        wh_log_error("%s", wh_error_text(&err));
-        j->trouble = wh_printf("The job's worker could not be started: %s", wh_error_text(&err));
-    }
 }
 
 static void on_acknowledged(void *data, enum wh_outcome outcome, struct wh_error *err)
@@ -353,6 +363,9 @@ void jobrun_start(struct runner *r, const struct wh_broker_message *job)
     j->worker.process = WH_PROCESS_NONE;
     j->worker.cgroup = WH_JOB_CGROUP_NONE;
     r->job = j;
+    /* While the service answers, the worker starts; it waits for the job's frame. Not before a request is
+     * out: the start of a process keeps the loop for milliseconds. */
+    wh_later(&j->start_later, &r->d->loop, 1, start_worker, j);
     if (!job->should_acknowledge) {
         acquire(j, job);
         return;
