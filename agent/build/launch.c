@@ -340,7 +340,11 @@ struct wh_build_process *wh_build_launch(uv_loop_t *loop, const struct wh_build_
         free_process(p);
         return NULL;
     }
-    if (bound(p, loop, err) < 0 || uv_poll_start(&p->poll, UV_READABLE, on_pidfd) != 0) {
+    /* The thread of bound() uses p: nothing may fail after it. */
+    failed = uv_poll_start(&p->poll, UV_READABLE, on_pidfd);
+    if (failed != 0)
+        (void)wh_fail(err, WH_E_FAILED, "watch the builder: %s", uv_strerror(failed));
+    if (failed != 0 || bound(p, loop, err) < 0) {
         uv_close((uv_handle_t *)&p->poll, on_closed);
         return NULL;
     }

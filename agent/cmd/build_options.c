@@ -388,6 +388,10 @@ static int apply(struct build_options *o, const struct option *opt, const char *
         wh_strv_add(&r->plain_http, value);
         return 0;
     case OPT_IGNORED:
+        fprintf(
+            stderr,
+            "wherry build: --%s is without effect: this machine builds, from the layers in its own store\n",
+            opt->name);
         return 0;
     default:
         return scalar(o, opt, value, err);

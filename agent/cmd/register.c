@@ -29,7 +29,7 @@ static const char help[] =
     "  --work DIR             where jobs work (default: STATE-work/NAME); a relative DIR lies below that\n"
     "  --job-user USER        who runs the jobs' steps where the agent is root: a name or a number (default: "
     "the\n"
-    "                         account wherry-job if there is one, else the number 59100)\n"
+    "                         account wherry-job if it is there and free, else a number from 59100 on)\n"
     "  --ephemeral            take one job, then be gone\n"
     "  --replace              take the place of a runner with the same name\n"
     "  --runner-version V     version to name to the service (default: the newest official release)\n"
