@@ -79,8 +79,9 @@ int wh_tree_write_tar(int dirfd, const struct wh_layer_options *options, wh_laye
 #define WH_MAX_LAYER_TAR ((uint64_t)512 << 30) /* bytes of the unpacked stream */
 #define WH_MAX_LAYER_RATIO                                                                                   \
     1100 /* unpacked to packed, beyond WH_LAYER_RATIO_FREE (deflate's own bound is 1032) */
-#define WH_LAYER_RATIO_FREE ((uint64_t)4 << 30) /* honest layers hold files of zeros, which zstd makes tiny  \
-                                                 */
+#define WH_LAYER_RATIO_FREE                                                                                  \
+    ((uint64_t)4 << 30) /* honest layers hold files of zeros, which zstd makes tiny                          \
+                         */
 #define WH_MAX_LAYER_PATH 4096
 #define WH_MAX_LAYER_DEPTH 512                /* components of a path */
 #define WH_MAX_LAYER_XATTRS ((size_t)1 << 20) /* bytes, of one member */
