@@ -61,7 +61,7 @@ void wh_digest_of(const void *data, size_t len, struct wh_digest *out)
 
 char *wh_digest_text(const struct wh_digest *d, char buf[WH_DIGEST_TEXT])
 {
-    strcpy(buf, "sha256:");
+    snprintf(buf, WH_DIGEST_TEXT, "sha256:");
     sodium_bin2hex(buf + 7, WH_DIGEST_TEXT - 7, d->bytes, sizeof(d->bytes));
     return buf;
 }

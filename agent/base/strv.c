@@ -11,13 +11,15 @@ size_t wh_strv_len(char *const *strv)
 
 void wh_strv_take(char ***strv, char *text)
 {
-    size_t n = wh_strv_len(*strv);
+    char **list = *strv;
+    size_t n = wh_strv_len(list);
     /* Room doubles whenever n is a power of two (8 slots at first), so that appending costs few
      * reallocations. An empty vector may have been allocated with room for its NULL alone. */
     if (n == 0 || (n >= 4 && (n & (n - 1)) == 0))
-        *strv = wh_reallocarray(*strv, n < 4 ? 8 : n * 2 + 2, sizeof(char *));
-    (*strv)[n] = text;
-    (*strv)[n + 1] = NULL;
+        list = wh_reallocarray(list, n < 4 ? 8 : n * 2 + 2, sizeof(char *));
+    list[n] = text;
+    list[n + 1] = NULL;
+    *strv = list;
 }
 
 void wh_strv_add(char ***strv, const char *text)

@@ -162,8 +162,8 @@ static void list_files(struct source *s, struct job *j)
 int source_hash(struct build *b, struct source *s, struct wh_error *err)
 {
     struct job j = {.s = s, .cancel = &b->channel.cancel};
-    j.files = wh_calloc(s->nentries, sizeof(*j.files));
-    j.paths = wh_calloc(s->nentries, sizeof(*j.paths));
+    j.files = wh_calloc(s->nentries, sizeof(struct entry *));
+    j.paths = wh_calloc(s->nentries, sizeof(char *));
     j.stamps = wh_calloc(s->nentries, sizeof(*j.stamps));
     list_files(s, &j);
     int64_t since = wh_now_ns();

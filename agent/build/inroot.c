@@ -58,7 +58,7 @@ int inroot_resolve(int root, const char *path, bool follow, bool no_xdev, char *
         int is_link = link_target(root, wh_str_text(&done), no_xdev, &target, err);
         if (is_link < 0)
             return -1;
-        if (!is_link)
+        if (!is_link || !target)
             continue;
         if (++links > WH_MAX_LINKS)
             return wh_fail(err, WH_E_LIMIT, "%s: too many links", path);

@@ -281,7 +281,7 @@ static char *clean_pattern(const char *pattern)
         if ((*p)[0] == '\0' || strcmp(*p, ".") == 0)
             continue;
         if (strcmp(*p, "..") == 0) {
-            if (n > 0) {
+            if (kept && n > 0) {
                 free(kept[n - 1]);
                 kept[n - 1] = NULL;
             }
