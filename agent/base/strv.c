@@ -15,7 +15,7 @@ void wh_strv_take(char ***strv, char *text)
     size_t n = wh_strv_len(list);
     /* Room doubles whenever n is a power of two (8 slots at first), so that appending costs few
      * reallocations. An empty vector may have been allocated with room for its NULL alone. */
-    if (n == 0 || (n >= 4 && (n & (n - 1)) == 0))
+    if (!list || n == 0 || (n >= 4 && (n & (n - 1)) == 0))
         list = wh_reallocarray(list, n < 4 ? 8 : n * 2 + 2, sizeof(char *));
     list[n] = text;
     list[n + 1] = NULL;
