@@ -7,7 +7,6 @@
 #include "wherry/base/clock.h"
 
 static enum wh_log_level max_level = WH_LOG_INFO;
-static char prefix[128];
 static bool journal;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -26,11 +25,6 @@ void wh_log_set_level(enum wh_log_level level)
 {
     pthread_once(&once, read_environment);
     max_level = level;
-}
-
-void wh_log_set_prefix(const char *text)
-{
-    snprintf(prefix, sizeof(prefix), "%s", text ? text : "");
 }
 
 bool wh_log_enabled(enum wh_log_level level)
@@ -52,9 +46,9 @@ void wh_log(enum wh_log_level level, const char *fmt, ...)
     /* One write a line: lines of several processes don't mix. */
     wh_autofree char *line = NULL;
     if (journal)
-        line = wh_printf("<%d>%s%s\n", priorities[level], prefix, text);
+        line = wh_printf("<%d>%s\n", priorities[level], text);
     else
-        line = wh_printf("%s %-7s %s%s\n", wh_time_iso(wh_now_ns(), 3, stamp), names[level], prefix, text);
+        line = wh_printf("%s %-7s %s\n", wh_time_iso(wh_now_ns(), 3, stamp), names[level], text);
     ssize_t written = write(STDERR_FILENO, line, strlen(line));
     (void)written; /* nowhere left to tell */
 }

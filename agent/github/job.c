@@ -113,31 +113,6 @@ const char *wh_github_job_id(const struct wh_github_job *job)
     return job->id;
 }
 
-const char *wh_github_job_plan_id(const struct wh_github_job *job)
-{
-    return job->plan_id;
-}
-
-const char *wh_github_job_url(const struct wh_github_job *job)
-{
-    return job->url;
-}
-
-const char *wh_github_job_results_url(const struct wh_github_job *job)
-{
-    return job->results_url;
-}
-
-const char *wh_github_job_feed_url(const struct wh_github_job *job)
-{
-    return job->feed_url;
-}
-
-const struct wh_secret *wh_github_job_token(const struct wh_github_job *job)
-{
-    return job->token;
-}
-
 /* ---- completejob ---- */
 
 static void complete_send(void *data);

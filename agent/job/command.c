@@ -25,15 +25,6 @@ static const struct {
     {"remove-matcher", WH_COMMAND_REMOVE_MATCHER},
 };
 
-const char *wh_command_name(enum wh_command_kind kind)
-{
-    for (size_t i = 0; i < WH_COUNT(commands); i++) {
-        if (commands[i].kind == kind)
-            return commands[i].name;
-    }
-    return "";
-}
-
 void wh_command_clear(struct wh_command *c)
 {
     for (size_t i = 0; i < c->nproperties; i++) {

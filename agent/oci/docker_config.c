@@ -309,9 +309,3 @@ int wh_docker_config_logout(const char *dir, const char *host, struct wh_error *
     cJSON_DeleteItemFromObjectCaseSensitive(auths, file_key(host));
     return write_config(path, config, err) < 0 ? wh_wrap(err, "log out from %s", host) : 0;
 }
-
-int wh_registry_docker_credential(void *data, const char *host, struct wh_credential *out,
-                                  struct wh_error *err)
-{
-    return wh_docker_config_credential(data, host, out, err);
-}

@@ -243,11 +243,6 @@ int wh_ref_parse(const char *text, struct wh_ref *out, struct wh_error *err)
     return 0;
 }
 
-char *wh_ref_name(const struct wh_ref *ref)
-{
-    return wh_printf("%s/%s", ref->host, ref->path);
-}
-
 static char *with_suffixes(const struct wh_ref *ref, const char *host, const char *path, bool hide_latest)
 {
     wh_autostr text = {0};

@@ -173,11 +173,6 @@ const char *wh_store_dir(const struct wh_store *s)
     return s->dir;
 }
 
-int wh_store_dirfd(const struct wh_store *s)
-{
-    return s->dirfd;
-}
-
 char *wh_store_scratch(struct wh_store *s, const char *hint, struct wh_error *err)
 {
     wh_autostorelock(s);

@@ -31,6 +31,9 @@ def builder(wherry: Wherry, busybox: str, place: Path) -> Builder:
 
 def killed_builds(builder: Builder, rounds: int) -> None:
     chance = random.Random(SEED)
+    builder.dockerfile("FROM scratch\nCOPY . /\n")
+    builder.put("first", "")
+    builder.build()  # a store to verify: a build may be killed before it has made one
     for number in range(rounds):
         builder.put("data", os.urandom(200_000))
         builder.dockerfile(f"FROM BASE\nCOPY data /data\nRUN cat /data /data > /twice; echo {number} > /n\nCOPY data /again\n")

@@ -20,14 +20,7 @@ void wh_github_job_free(struct wh_github_job *job);
 void wh_github_job_free_ptr(struct wh_github_job **job);
 #define wh_autogithubjob __attribute__((cleanup(wh_github_job_free_ptr))) struct wh_github_job
 
-/* Borrowed. Optional ones are NULL where the message lacks them. */
-const char *wh_github_job_id(const struct wh_github_job *job);
-const char *wh_github_job_plan_id(const struct wh_github_job *job);
-const char *wh_github_job_url(const struct wh_github_job *job); /* base of renewjob and completejob */
-const char *
-wh_github_job_results_url(const struct wh_github_job *job);          /* variable or endpoint data; optional */
-const char *wh_github_job_feed_url(const struct wh_github_job *job); /* optional */
-const struct wh_secret *wh_github_job_token(const struct wh_github_job *job);
+const char *wh_github_job_id(const struct wh_github_job *job); /* borrowed */
 
 /* ---- what is reported ---- */
 enum wh_task_result { /* numbers are the service's (§0.1) */

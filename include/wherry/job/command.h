@@ -42,7 +42,6 @@ const char *wh_command_property(const struct wh_command *c, const char *name); /
 
 /* One line, no terminator. True: a known command, in out. */
 bool wh_command_parse(const char *line, size_t len, struct wh_command *out);
-const char *wh_command_name(enum wh_command_kind kind);
 
 /* The state of one step (nested steps have their own). Starts zeroed; echo = step debug. */
 struct wh_command_state {

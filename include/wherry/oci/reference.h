@@ -23,10 +23,8 @@ void wh_ref_copy(struct wh_ref *to, const struct wh_ref *from); /* to is cleared
 /* Parses and normalises; tag "latest" where neither tag nor digest is given. WH_E_PARSE names the text and
  * what is wrong with it. */
 int wh_ref_parse(const char *text, struct wh_ref *out, struct wh_error *err);
-/* Owned texts: "docker.io/library/alpine:3.19@sha256:..", "docker.io/library/alpine", and as a person writes
- * it: "alpine:3.19". */
+/* Owned texts: "docker.io/library/alpine:3.19@sha256:..", and as a person writes it: "alpine:3.19". */
 char *wh_ref_text(const struct wh_ref *ref);
-char *wh_ref_name(const struct wh_ref *ref);
 char *wh_ref_familiar(const struct wh_ref *ref);
 /* The host that the API is asked at: registry-1.docker.io for docker.io. Borrowed from ref. */
 const char *wh_ref_api_host(const struct wh_ref *ref);

@@ -56,9 +56,6 @@ struct wh_registry_options {
 struct wh_registry *wh_registry_new(struct wh_http_client *client, const struct wh_registry_options *options,
                                     struct wh_error *err);
 void wh_registry_free(struct wh_registry *r);
-/* docker-config's own look-up as a credential callback; data is the directory's path or NULL. */
-int wh_registry_docker_credential(void *data, const char *host, struct wh_credential *out,
-                                  struct wh_error *err);
 
 /* Asks /v2/ with the credential: 0 if it is accepted. For login. */
 int wh_registry_check_login(struct wh_registry *r, const char *host, const char *user,

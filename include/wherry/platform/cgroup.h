@@ -39,7 +39,6 @@ int wh_build_cgroup_create(const struct wh_build_cgroup_limits *limits, uid_t ow
                            struct wh_build_cgroup *out, struct wh_error *err);
 /* Puts a process into the v1 groups (and into v2_leaf too if with_v2: where clone3 could not). */
 int wh_build_cgroup_enter(const struct wh_build_cgroup *g, pid_t pid, bool with_v2, struct wh_error *err);
-void wh_build_cgroup_kill(const struct wh_build_cgroup *g);
 /* Removes the groups (they must be empty) and closes all descriptors. */
 void wh_build_cgroup_destroy(struct wh_build_cgroup *g);
 /* Closes the descriptors only. */

@@ -43,7 +43,6 @@ void wh_store_close_ptr(struct wh_store **s);
 void wh_store_charge(struct wh_store *s, const char *repository);
 
 const char *wh_store_dir(const struct wh_store *s); /* absolute; borrowed */
-int wh_store_dirfd(const struct wh_store *s);       /* borrowed */
 /* <state>/<room>/<rest>, with the folders above the last component made (0700). For rooms that keep folders
  * of their own in the store: "git", "actions", "tools". rest holds no empty, "." or ".." component. NULL on
  * error. */
