@@ -8,7 +8,7 @@
 enum wh_log_level { WH_LOG_ERROR, WH_LOG_WARNING, WH_LOG_INFO, WH_LOG_DEBUG };
 
 void wh_log_set_level(
-    enum wh_log_level level);             /* default INFO; WHERRY_LOG=debug|info|warning|error sets it too */
+    enum wh_log_level level); /* default INFO; WHERRY_LOG=debug|info|warning|error sets it too */
 bool wh_log_enabled(enum wh_log_level level);
 void wh_log(enum wh_log_level level, const char *fmt, ...) WH_PRINTF(2, 3);
 #define wh_log_error(...) wh_log(WH_LOG_ERROR, __VA_ARGS__)
