@@ -22,6 +22,7 @@
 #include "cmd/doctor.h"
 #include "wherry/base/fs.h"
 #include "wherry/platform/cgroup.h"
+#include "wherry/platform/clone.h"
 #include "wherry/platform/mount.h"
 #include "wherry/platform/process.h"
 #include "wherry/platform/userns.h"
@@ -130,11 +131,22 @@ static void try_mounts(int out)
         close(fs);
 }
 
+/* The kernel makes no user namespace in a chroot: there the builder's start leaves it, and so does this. */
+static int enter_userns(const char *path, int *scratch)
+{
+    if (unshare(CLONE_NEWUSER) == 0)
+        return 0;
+    if (errno != EPERM || geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || wh_child_leave_chroot() < 0)
+        return -1;
+    *scratch = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* the folder of this namespace */
+    return *scratch < 0 ? -1 : unshare(CLONE_NEWUSER);
+}
+
 /* In a user and a mount namespace; `go` is closed when the maps are written. */
-static int child(int scratch, int go, int out)
+static int child(int scratch, const char *path, int go, int out)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (unshare(CLONE_NEWUSER) < 0) {
+    if (enter_userns(path, &scratch) < 0) {
         report(out, "userns", strerror(errno));
         return 0;
     }
@@ -255,7 +267,7 @@ static void check_namespaces(struct doctor *d)
     if (pid == 0) {
         close(go[1]);
         close(out[0]);
-        _exit(child(scratch, go[0], out[1]));
+        _exit(child(scratch, path, go[0], out[1]));
     }
     close(go[0]);
     close(out[1]);
