@@ -196,8 +196,10 @@ static int commit(struct wh_blob_writer *w, const struct wh_digest *digest, uint
     store_blob_name(digest, name);
     store_lock(s);
     int rc = present(w, digest, size, name, err);
-    if (rc == 1)
-        rc = lease_blob(s, digest, err);
+    if (rc == 1) { /* 0: collected between the two statements, so it enters anew */
+        struct store_key key = store_key_digest(WH_STORE_BLOB, digest);
+        rc = store_lease(s, &key, err);
+    }
     pthread_mutex_unlock(&s->lock);
     if (rc != 0)
         return rc < 0 ? -1 : 0;

@@ -122,8 +122,10 @@ static int builder_body(const char *dir, unsigned seed)
                 return 1;
             layer = wh_tree_commit(t, &(struct wh_layer_info){.diffid = &d, .size = len}, &err);
         }
-        if (layer <= 0 || wh_blob_put(s, text, (size_t)len, WH_BLOB_LATER, NULL, &err) < 0)
+        if (layer <= 0 || wh_blob_put(s, text, (size_t)len, WH_BLOB_LATER, NULL, &err) < 0) {
+            fprintf(stderr, "builder: %s\n", wh_error_text(&err));
             return 2;
+        }
         usleep(300);
         wh_autoclose int fd = wh_layer_open(s, layer, &err);
         if (fd < 0 || faccessat(fd, "f", F_OK, 0) < 0)
