@@ -51,6 +51,11 @@ int main(int argc, char **argv)
         return 2;
     }
     const char *name = argv[1];
+    char *help[] = {argv[0], argc > 2 ? argv[2] : NULL, "--help", NULL};
+    if (strcmp(name, "help") == 0 && argc == 3) { /* wherry help COMMAND */
+        name = argv[2];
+        argv = help;
+    }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         usage(stdout);
         return 0;
