@@ -128,8 +128,7 @@ def hostile(wherry: Wherry, place, session_place, busybox: str) -> Iterator[Buil
 
     def layer(data: bytes) -> None:
         base = session_place / "busybox"
-        manifest = json.loads(next(p for p in (base / "blobs/sha256").iterdir() if b'"layers"' in p.read_bytes()[:4096]).read_text())
-        first = gzip.decompress((base / "blobs/sha256" / manifest["layers"][0]["digest"][7:]).read_bytes())
+        first = gzip.decompress((base / "blobs/sha256" / ociimage.manifest_of(base)["layers"][0]["digest"][7:]).read_bytes())
         ociimage.layout_of_tars(layout, [first, data])
 
     made.layer = layer  # type: ignore[attr-defined]
@@ -186,8 +185,7 @@ def test_decompression_bomb(wherry: Wherry, place, session_place) -> None:
     piece = subprocess.run("head -c 104857600 /dev/zero | gzip -9", shell=True, check=True, stdout=subprocess.PIPE).stdout
     raw.write_bytes(gzip.compress(header) + piece * 1000)
     ociimage.layout_of_tars(layout, [b""])
-    manifest_path = next(p for p in (layout / "blobs/sha256").iterdir() if b'"layers"' in p.read_bytes())
-    manifest = json.loads(manifest_path.read_text())
+    manifest = ociimage.manifest_of(layout)
     data = raw.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     (layout / "blobs/sha256" / digest).write_bytes(data)

@@ -47,6 +47,12 @@ def layout_of_tars(layout: Path, tars: list[bytes | Path], config: dict[str, Any
     return digest
 
 
+def manifest_of(layout: Path) -> dict[str, Any]:
+    """The manifest of a layout's only image."""
+    digest = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
+    return json.loads((layout / "blobs/sha256" / digest.removeprefix("sha256:")).read_text())
+
+
 def tar_of(files: dict[str, bytes | str], links: dict[str, str] | None = None, folders: tuple[str, ...] = ()) -> bytes:
     """A small tar: ``files`` by path (executable if under bin/), symbolic ``links``, empty ``folders``."""
     out = io.BytesIO()
