@@ -20,6 +20,10 @@ static const char help[] =
     "  --runner-version V    version to name to the service (default: the newest official release, asked "
     "once a day)\n"
     "  --ca-file FILE        certificates to trust, PEM (default: SSL_CERT_FILE, else the system's)\n"
+    "  --cache-max-size SIZE what the store of layers may take (20g; default: four fifths of the disk)\n"
+    "  --cache-min-free SIZE what stays free on its disk (default: a tenth of it, at most 10g). After a job "
+    "the store is\n"
+    "                        cleaned if need be, least recently used first, at most every ten minutes\n"
     "  --state DIR           state folder\n"
     "  --verbose             say more (WHERRY_LOG=debug)\n"
     "\n"
@@ -32,6 +36,7 @@ static const char help[] =
 struct arguments {
     char **names;
     const char *job_user, *version, *ca_file, *state;
+    uint64_t cache_max_size, cache_min_free;
     bool once, verbose, help;
 };
 
@@ -43,12 +48,14 @@ static int bad_usage(const char *text)
 
 static int parse(int argc, char **argv, struct arguments *a)
 {
-    enum { NAME = 256, ONCE, JOB_USER, VERSION, CA_FILE, STATE, VERBOSE };
+    enum { NAME = 256, ONCE, JOB_USER, VERSION, CA_FILE, CACHE_MAX, CACHE_FREE, STATE, VERBOSE };
     static const struct option options[] = {{"name", required_argument, NULL, NAME},
                                             {"once", no_argument, NULL, ONCE},
                                             {"job-user", required_argument, NULL, JOB_USER},
                                             {"runner-version", required_argument, NULL, VERSION},
                                             {"ca-file", required_argument, NULL, CA_FILE},
+                                            {"cache-max-size", required_argument, NULL, CACHE_MAX},
+                                            {"cache-min-free", required_argument, NULL, CACHE_FREE},
                                             {"state", required_argument, NULL, STATE},
                                             {"verbose", no_argument, NULL, VERBOSE},
                                             {"help", no_argument, NULL, 'h'},
@@ -70,6 +77,14 @@ static int parse(int argc, char **argv, struct arguments *a)
             break;
         case CA_FILE:
             a->ca_file = optarg;
+            break;
+        case CACHE_MAX:
+            if (!wh_parse_size(optarg, &a->cache_max_size))
+                return bad_usage("--cache-max-size takes a size, as 20g or 512m");
+            break;
+        case CACHE_FREE:
+            if (!wh_parse_size(optarg, &a->cache_min_free))
+                return bad_usage("--cache-min-free takes a size, as 20g or 512m");
             break;
         case STATE:
             a->state = optarg;
@@ -106,6 +121,8 @@ int wh_cmd_run(int argc, char **argv)
                                       .names = a.names,
                                       .once = a.once,
                                       .job_user = a.job_user,
+                                      .cache_max_size = a.cache_max_size,
+                                      .cache_min_free = a.cache_min_free,
                                       .version = a.version,
                                       .ca_file = a.ca_file};
         if (a.verbose)

@@ -37,10 +37,17 @@ struct daemon {
     struct wh_runner_version_query *version_query;
     char *version; /* newest official */
     struct status_server *status;
+    struct cleaner *cleaner;
 };
 void daemon_runner_ended(struct daemon *d);
 void daemon_learn_version(
     struct daemon *d); /* asks for the newest official version, if that was not asked lately */
+
+/* ---- cleaner.c: the store's bounds ---- */
+struct cleaner *cleaner_new(struct daemon *d);
+/* Cleans soon if that was not done lately, or if the disk is nearly full. */
+void cleaner_job_ended(struct cleaner *c);
+void cleaner_free(struct cleaner *c); /* NULL is fine */
 
 /* ---- status.c ---- */
 struct status_server *status_start(struct daemon *d, struct wh_error *err);

@@ -444,6 +444,7 @@ void runner_job_ended(struct runner *r, bool taken)
     r->job = NULL;
     malloc_trim(0);
     if (taken) {
+        cleaner_job_ended(r->d->cleaner);
         r->jobs_done++;
         r->skips = 0;
     } else if (r->skips++ > 0) {

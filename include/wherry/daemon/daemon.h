@@ -16,12 +16,14 @@ enum wh_run_exit {
 };
 
 struct wh_daemon_options {
-    const char *state;    /* the state folder */
-    char *const *names;   /* identities to run; NULL: all that are registered */
-    bool once;            /* end after one job */
-    const char *job_user; /* over what the identities say; NULL */
-    const char *version;  /* runner version to name; NULL: the identities', else the newest official one */
-    const char *ca_file;  /* NULL: the system's */
+    const char *state;       /* the state folder */
+    char *const *names;      /* identities to run; NULL: all that are registered */
+    bool once;               /* end after one job */
+    const char *job_user;    /* over what the identities say; NULL */
+    const char *version;     /* runner version to name; NULL: the identities', else the newest official one */
+    const char *ca_file;     /* NULL: the system's */
+    uint64_t cache_max_size; /* bytes that the store may take; 0: four fifths of the disk */
+    uint64_t cache_min_free; /* bytes of the disk that stay free; 0: a tenth of it, at most 10 GiB */
 };
 /* Blocks until the agent ends. Returns a wh_run_exit; err is set where it is not 0. SIGTERM or SIGINT:
  * finishes the running jobs and takes no others; a second one: stops them. */

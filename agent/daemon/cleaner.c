@@ -1,0 +1,107 @@
+/* Keeps the store within its bounds: `wherry cache prune` as a child with low priority, never on the loop,
+ * and never what a running build uses. */
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "daemon/daemon.h"
+#include "wherry/base/clock.h"
+#include "wherry/base/fs.h"
+#include "wherry/base/log.h"
+
+#define EVERY_MS ((uint64_t)10 * 60 * 1000) /* at most, unless space is short */
+#define AFTER_JOB_MS 2000                   /* a next job may follow at once: let it start first */
+#define LOOK_MS 1000                        /* whether the child has ended */
+#define MIN_FREE_MAX ((uint64_t)10 << 30)
+#define IOPRIO_IDLE (3 << 13)
+
+struct cleaner {
+    struct daemon *d;
+    struct wh_process process;
+    struct wh_later *later;
+    uint64_t last_ms; /* when it was started last; 0: never */
+};
+
+/* What may be used and what stays free: options, else four fifths of the disk, and a tenth of it up to 10 GB.
+ */
+static bool bounds(const struct daemon *d, uint64_t *max_size, uint64_t *min_free, uint64_t *free_now)
+{
+    struct statvfs fs;
+    if (statvfs(d->options->state, &fs) < 0)
+        return false;
+    uint64_t total = (uint64_t)fs.f_blocks * fs.f_frsize;
+    *free_now = (uint64_t)fs.f_bavail * fs.f_frsize;
+    *max_size = d->options->cache_max_size ? d->options->cache_max_size : total / 5 * 4;
+    *min_free = d->options->cache_min_free ? d->options->cache_min_free : WH_MIN(total / 10, MIN_FREE_MAX);
+    return true;
+}
+
+static int start(struct cleaner *c, uint64_t max_size, uint64_t min_free, struct wh_error *err)
+{
+    wh_autofree char *self = wh_self_path();
+    wh_autofree char *size = wh_printf("%llu", (unsigned long long)max_size);
+    wh_autofree char *free_space = wh_printf("%llu", (unsigned long long)min_free);
+    char *argv[] = {"wherry",     "cache", "prune",      "--state",  (char *)c->d->options->state,
+                    "--max-size", size,    "--min-free", free_space, NULL};
+    struct wh_process_options options = WH_PROCESS_OPTIONS;
+    options.path = self;
+    options.argv = argv;
+    options.stderr_fd = STDERR_FILENO;
+    if (wh_process_spawn(&options, &c->process, err) < 0)
+        return -1;
+    (void)setpriority(PRIO_PROCESS, (id_t)c->process.pid, 10); /* best effort, as the next */
+    (void)syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, c->process.pid, IOPRIO_IDLE);
+    return 0;
+}
+
+static void look(void *data)
+{
+    struct cleaner *c = data;
+    struct wh_process_exit end;
+    if (wh_process_reap(&c->process, &end, NULL) == 0)
+        wh_later(&c->later, &c->d->loop, LOOK_MS, look, c);
+    else if (end.code != 0)
+        wh_log_warning("cleaning the store ended with exit code %d", end.code);
+}
+
+static void clean(void *data)
+{
+    struct cleaner *c = data;
+    uint64_t max_size, min_free, free_now;
+    wh_autoerror err = {0};
+    if (!bounds(c->d, &max_size, &min_free, &free_now))
+        return; /* no store yet */
+    c->last_ms = wh_mono_ms();
+    if (start(c, max_size, min_free, &err) < 0)
+        wh_log_warning("cleaning the store: %s", wh_error_text(&err));
+    else
+        wh_later(&c->later, &c->d->loop, LOOK_MS, look, c);
+}
+
+struct cleaner *cleaner_new(struct daemon *d)
+{
+    struct cleaner *c = wh_calloc(1, sizeof(*c));
+    c->d = d;
+    c->process = WH_PROCESS_NONE;
+    return c;
+}
+
+void cleaner_job_ended(struct cleaner *c)
+{
+    uint64_t max_size, min_free, free_now;
+    if (c->process.pid != 0 || c->later || !bounds(c->d, &max_size, &min_free, &free_now))
+        return;
+    if (c->last_ms == 0 || wh_mono_ms() - c->last_ms >= EVERY_MS || free_now < min_free)
+        wh_later(&c->later, &c->d->loop, AFTER_JOB_MS, clean, c);
+}
+
+void cleaner_free(struct cleaner *c)
+{
+    if (!c)
+        return;
+    wh_later_cancel(&c->later);
+    if (c->process.pid != 0)
+        wh_process_forget(&c->process); /* it ends by itself */
+    free(c);
+}
