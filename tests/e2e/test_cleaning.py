@@ -18,7 +18,7 @@ def test_old_layers_go_after_a_job(wherry: Wherry, client: Client, runs: Runs, b
     runs.repo.write({"Dockerfile": DOCKERFILE})
     runs.repo.commit("an image")
     wherry.register(client)
-    wherry.start("--cache-max-size", "1k", client=client)
+    wherry.start("--cache-max-size", "1", client=client)
     job = runs.run(WORKFLOW, timeout=120, vars={"BASE": busybox}, secrets={"WORD": "w"})
     assert job["conclusion"] == "succeeded", job["log"]["text"][-2000:]
     end = time.monotonic() + 30
