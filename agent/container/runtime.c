@@ -321,8 +321,8 @@ static char *runtime_message(const struct wh_bundle *b)
 static bool is_program_fault(const char *message)
 {
     static const char *const signs[] = {
-        "executable file", "exec format error", "Exec format error",     "exec: ",
-        "stat `",          "open executable",   "exec container process"};
+        "executable file", "exec format error", "Exec format error",      "exec: ",
+        "stat `",          "open executable",   "exec container process", "is not executable"};
     for (size_t i = 0; i < WH_COUNT(signs); i++)
         if (strstr(message, signs[i]))
             return true;
