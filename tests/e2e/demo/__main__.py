@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import subprocess
 import sys
 import time
 
@@ -89,7 +90,7 @@ def main() -> int:
         if given.keep:
             _look_around(scene)
         return 0
-    except stage.StepFailed as error:
+    except (stage.StepFailed, OSError, RuntimeError, subprocess.SubprocessError) as error:
         print(f"\ndemo: FAILED: {error}\n  all logs: {place}", file=sys.stderr, flush=True)
         if given.keep and scene is not None:
             _look_around(scene)

@@ -86,7 +86,8 @@ def to_keep(run: Run) -> dict[str, Any]:
 
 
 def from_kept(values: dict[str, Any]) -> Run:
-    return Run(**{**values, "uploads": [Upload(**upload) for upload in values["uploads"]]})
+    fields: dict[str, Any] = {**values, "uploads": [Upload(**upload) for upload in values["uploads"]]}
+    return Run(**fields)
 
 
 def run(stage: Stage, title: str) -> Run:

@@ -174,7 +174,7 @@ def test_change_order_must_rise(world):
     world(body)
 
 
-@pytest.mark.parametrize("leak", ["hunter2-secret", "aHVudGVyMi1zZWNyZXQ=", "hunter2-secret"[:0] + "the job token"])
+@pytest.mark.parametrize("leak", ["hunter2-secret", "aHVudGVyMi1zZWNyZXQ=", "the job token"])
 def test_secret_in_a_log(world, leak):
     async def body(w: World) -> None:
         _, run = await _taken(w)
