@@ -20,18 +20,22 @@ static const char help[] =
     "  --runner-version V    version to name to the service (default: the newest official release, asked "
     "once a day)\n"
     "  --ca-file FILE        certificates to trust, PEM (default: SSL_CERT_FILE, else the system's)\n"
-    "  --cache-max-size SIZE what the store of layers may take (20g; default: four fifths of the disk)\n"
-    "  --cache-min-free SIZE what stays free on its disk (default: a tenth of it, at most 10g). After a job "
-    "the store is\n"
-    "                        cleaned if need be, least recently used first, at most every ten minutes\n"
+    "  --cache-max-size SIZE what the store of layers may take, as 20g (default: 80 % of its disk)\n"
+    "  --cache-min-free SIZE what stays free on that disk (default: 10 % of it, at most 10g). The agent "
+    "cleans "
+    "the store\n"
+    "                        after jobs and when idle, at most every ten minutes (at once where the disk is "
+    "short):\n"
+    "                        least recently used first, never what a running build uses\n"
     "  --state DIR           state folder\n"
     "  --verbose             say more (WHERRY_LOG=debug)\n"
     "\n"
     "Signals: SIGTERM or SIGINT finishes the running jobs and takes no others; a second one stops them.\n"
     "Proxies: https_proxy, http_proxy and no_proxy of the environment are used, and given on to jobs.\n"
-    "Exit: 0 ended as asked, or the registration is gone; 1 settings or credentials are refused; 2 try "
-    "again;\n"
-    "5 another agent has this runner's session; 7 version refused (opt-in).\n";
+    "Exit: 0 ended as asked, or the registration is gone; 1 settings or credentials are refused; 2 bad "
+    "usage;\n"
+    "5 another agent has this runner's session; 7 version refused (only where\n"
+    "ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE is set).\n";
 
 struct arguments {
     char **names;

@@ -10,25 +10,29 @@
 #include "wherry/base/fs.h"
 #include "wherry/base/log.h"
 
-#define EVERY_MS ((uint64_t)10 * 60 * 1000) /* at most, unless space is short */
+#define EVERY_MS ((uint64_t)10 * 60 * 1000) /* at most, unless space is short when a job ends */
 #define AFTER_JOB_MS 2000                   /* a next job may follow at once: let it start first */
 #define LOOK_MS 1000                        /* whether the child has ended */
 #define MIN_FREE_MAX ((uint64_t)10 << 30)
+#define GROWTH                                                                                               \
+    ((uint64_t)64 << 20) /* an idle agent cleans when so much was written since (by `wherry build`) */
 #define IOPRIO_IDLE (3 << 13)
 
 struct cleaner {
     struct daemon *d;
     struct wh_process process;
     struct wh_later *later;
-    uint64_t last_ms; /* when it was started last; 0: never */
+    uint64_t last_ms;   /* when it was started last; 0: never */
+    uint64_t last_free; /* of the disk, when that one ended; 0: never looked */
 };
 
-/* What may be used and what stays free: options, else four fifths of the disk, and a tenth of it up to 10 GB.
- */
+/* What may be used and what stays free: options, else four fifths of the disk, and a tenth of it up to 10
+ * GiB. False while there is no store. */
 static bool bounds(const struct daemon *d, uint64_t *max_size, uint64_t *min_free, uint64_t *free_now)
 {
     struct statvfs fs;
-    if (statvfs(d->options->state, &fs) < 0)
+    wh_autofree char *index = wh_printf("%s/index.db", d->options->state);
+    if (access(index, F_OK) < 0 || statvfs(d->options->state, &fs) < 0)
         return false;
     uint64_t total = (uint64_t)fs.f_blocks * fs.f_frsize;
     *free_now = (uint64_t)fs.f_bavail * fs.f_frsize;
@@ -55,14 +59,24 @@ static int start(struct cleaner *c, uint64_t max_size, uint64_t min_free, struct
     return 0;
 }
 
+static void idle(void *data);
+
 static void look(void *data)
 {
     struct cleaner *c = data;
-    struct wh_process_exit end;
-    if (wh_process_reap(&c->process, &end, NULL) == 0)
+    struct wh_process_exit end = {0};
+    uint64_t max_size, min_free;
+    int ended = wh_process_reap(&c->process, &end, NULL);
+    if (ended == 0) {
         wh_later(&c->later, &c->d->loop, LOOK_MS, look, c);
+        return;
+    }
+    if (ended < 0)
+        wh_process_forget(&c->process);
     else if (end.code != 0)
         wh_log_warning("cleaning the store ended with exit code %d", end.code);
+    (void)bounds(c->d, &max_size, &min_free, &c->last_free);
+    wh_later(&c->later, &c->d->loop, EVERY_MS, idle, c);
 }
 
 static void clean(void *data)
@@ -70,13 +84,28 @@ static void clean(void *data)
     struct cleaner *c = data;
     uint64_t max_size, min_free, free_now;
     wh_autoerror err = {0};
-    if (!bounds(c->d, &max_size, &min_free, &free_now))
-        return; /* no store yet */
     c->last_ms = wh_mono_ms();
-    if (start(c, max_size, min_free, &err) < 0)
+    if (bounds(c->d, &max_size, &min_free, &free_now)) {
+        if (start(c, max_size, min_free, &err) == 0) {
+            wh_later(&c->later, &c->d->loop, LOOK_MS, look, c);
+            return;
+        }
+        c->process = WH_PROCESS_NONE;
         wh_log_warning("cleaning the store: %s", wh_error_text(&err));
+    }
+    wh_later(&c->later, &c->d->loop, EVERY_MS, idle, c);
+}
+
+/* Others fill the store too. A look at the disk costs nothing; a child only where something was written. */
+static void idle(void *data)
+{
+    struct cleaner *c = data;
+    uint64_t max_size, min_free, free_now;
+    if (bounds(c->d, &max_size, &min_free, &free_now) &&
+        (c->last_free == 0 || free_now < min_free || free_now + GROWTH < c->last_free))
+        clean(c);
     else
-        wh_later(&c->later, &c->d->loop, LOOK_MS, look, c);
+        wh_later(&c->later, &c->d->loop, EVERY_MS, idle, c);
 }
 
 struct cleaner *cleaner_new(struct daemon *d)
@@ -84,16 +113,18 @@ struct cleaner *cleaner_new(struct daemon *d)
     struct cleaner *c = wh_calloc(1, sizeof(*c));
     c->d = d;
     c->process = WH_PROCESS_NONE;
+    wh_later(&c->later, &d->loop, EVERY_MS, idle, c);
     return c;
 }
 
 void cleaner_job_ended(struct cleaner *c)
 {
     uint64_t max_size, min_free, free_now;
-    if (c->process.pid != 0 || c->later || !bounds(c->d, &max_size, &min_free, &free_now))
+    if (c->process.pid != 0 || !bounds(c->d, &max_size, &min_free, &free_now))
         return;
-    if (c->last_ms == 0 || wh_mono_ms() - c->last_ms >= EVERY_MS || free_now < min_free)
-        wh_later(&c->later, &c->d->loop, AFTER_JOB_MS, clean, c);
+    uint64_t since = c->last_ms ? wh_mono_ms() - c->last_ms : EVERY_MS;
+    uint64_t wait = since >= EVERY_MS || free_now < min_free ? AFTER_JOB_MS : EVERY_MS - since;
+    wh_later(&c->later, &c->d->loop, WH_MAX(wait, (uint64_t)AFTER_JOB_MS), clean, c);
 }
 
 void cleaner_free(struct cleaner *c)

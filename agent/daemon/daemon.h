@@ -45,7 +45,7 @@ void daemon_learn_version(
 
 /* ---- cleaner.c: the store's bounds ---- */
 struct cleaner *cleaner_new(struct daemon *d);
-/* Cleans soon if that was not done lately, or if the disk is nearly full. */
+/* Cleans soon; if that was done lately, when ten minutes are over, unless the disk is nearly full. */
 void cleaner_job_ended(struct cleaner *c);
 void cleaner_free(struct cleaner *c); /* NULL is fine */
 

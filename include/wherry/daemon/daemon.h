@@ -9,7 +9,6 @@
 enum wh_run_exit {
     WH_RUN_DONE = 0,     /* asked to stop, or the registration is gone */
     WH_RUN_TERMINAL = 1, /* configuration or credentials are refused: restarting won't help */
-    WH_RUN_RETRY = 2,    /* restarting may help */
     WH_RUN_CONFLICT = 5, /* another agent has this runner's session */
     WH_RUN_DEPRECATED =
         7 /* version refused, where ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE is set */
