@@ -1,5 +1,6 @@
 /* `wherry builder`: one image build, started by wherry itself in namespaces of its own. */
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 
 #include "cmd/commands.h"
@@ -8,10 +9,11 @@
 
 int wh_cmd_builder(int argc, char **argv)
 {
-    (void)argv;
     if (argc > 1) {
-        fputs("wherry: `wherry builder` is started by wherry itself; use `wherry build`\n", stderr);
-        return 2;
+        bool help = strcmp(argv[1], "--help") == 0;
+        fputs("wherry builder is started by wherry itself; it takes no arguments. Use `wherry build`.\n",
+              help ? stdout : stderr);
+        return help ? 0 : 2;
     }
     (void)prctl(PR_SET_NAME, "wherry-builder", 0, 0, 0);
     struct wh_builder_env env;

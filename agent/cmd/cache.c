@@ -1,9 +1,9 @@
 /* wherry cache du|list|verify|prune: what is in the store, is it whole, make room. */
-#include <getopt.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "cmd/commands.h"
+#include "cmd/option.h"
 #include "wherry/base/clock.h"
 #include "wherry/base/fs.h"
 #include "wherry/base/json.h"
@@ -271,6 +271,9 @@ static void usage(FILE *out)
           "  --max-age TIME    remove what was not used for so long (12h, 30d)\n"
           "  --all             remove everything that no running build uses\n"
           "  --dry-run         only say what would go\n\n"
+          "Examples\n"
+          "  wherry cache du\n"
+          "  wherry cache prune --max-size 80g --max-age 30d --dry-run\n\n"
           "Exit code: 0 done, 1 failed or (verify) damage was found, 2 bad usage.\n",
           out);
 }
@@ -315,7 +318,7 @@ static int parse(int argc, char **argv, struct options *o)
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    for (int c; (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
+    for (int c; (c = wh_cmd_option(argc, argv, "h", longs)) != -1;) {
         o->prune_limits |= strchr("amfg", c) != NULL;
         if (c == 's')
             o->state = optarg;

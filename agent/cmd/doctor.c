@@ -1,10 +1,10 @@
 /* wherry doctor: can this box build images and run jobs, and if not, what is to be done. */
-#include <getopt.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "cmd/commands.h"
 #include "cmd/doctor.h"
+#include "cmd/option.h"
 #include "wherry/base/fs.h"
 #include "wherry/base/json.h"
 #include "wherry/base/log.h"
@@ -94,7 +94,7 @@ static int parse(int argc, char **argv, struct doctor *d)
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     const char *state = NULL;
-    for (int c; (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
+    for (int c; (c = wh_cmd_option(argc, argv, "h", longs)) != -1;) {
         if (c == 's')
             state = optarg;
         else if (c == 'o')

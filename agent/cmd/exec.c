@@ -1,11 +1,11 @@
 /* wherry exec: runs one job of a workflow file here, with no service. */
-#include <getopt.h>
 #include <stdio.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "cmd/commands.h"
 #include "cmd/exec.h"
+#include "cmd/option.h"
 #include "wherry/base/fs.h"
 #include "wherry/base/secret.h"
 #include "wherry/job/message.h"
@@ -18,7 +18,7 @@ static const char help[] =
     "\n"
     "Runs one job of a workflow file on this machine, without GitHub: the same worker, the same builder, the "
     "log on\n"
-    "standard output. The exit code is 0 only if the job succeeded.\n"
+    "standard output.\n"
     "\n"
     "  -j, --job ID           the job; not needed where the file has only one\n"
     "  -l, --list             list the jobs and end\n"
@@ -39,7 +39,13 @@ static const char help[] =
     "tree as it is\n"
     "      --debug            show debug lines of steps\n"
     "  -q, --quiet            no summary line at the end\n"
-    "  -h, --help             this text\n";
+    "  -h, --help             this text\n"
+    "\n"
+    "Examples\n"
+    "  wherry exec .github/workflows/image.yml\n"
+    "  wherry exec -j build -s REGISTRY_PASSWORD --var REGION=eu .github/workflows/ci.yml\n"
+    "\n"
+    "Exit code: 0 the job succeeded or was skipped, 1 it did not, 2 bad usage.\n";
 
 enum {
     EVENT_PATH = 256,
@@ -222,7 +228,7 @@ static int parse_options(int argc, char **argv, struct options *o, struct wh_err
     o->vars = cJSON_CreateObject();
     o->inputs = cJSON_CreateObject();
     optind = 1;
-    for (int option; (option = getopt_long(argc, argv, "j:le:s:qh", long_options, NULL)) != -1;)
+    for (int option; (option = wh_cmd_option(argc, argv, "j:le:s:qh", long_options)) != -1;)
         if (take_option(o, option, optarg, err) < 0)
             return -1;
     if (o->help)

@@ -1,9 +1,9 @@
 /* wherry register */
-#include <getopt.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "cmd/commands.h"
+#include "cmd/option.h"
 #include "cmd/runner_token.h"
 #include "wherry/base/fs.h"
 #include "wherry/github/register.h"
@@ -37,7 +37,11 @@ static const char help[] =
     "                         ~/.local/state/wherry)\n"
     "\n"
     "The key that is made here never leaves the machine: it lies sealed in STATE/runners/NAME.\n"
-    "Exit: 0 registered, 1 refused or failed, 2 bad usage.\n";
+    "\n"
+    "Example\n"
+    "  wherry register --url https://github.com/example/app --token-file token --labels images\n"
+    "\n"
+    "Exit code: 0 registered, 1 refused or failed, 2 bad usage.\n";
 
 struct arguments {
     const char *url, *token_file, *name, *group, *work, *job_user, *version, *state;
@@ -96,7 +100,7 @@ static int parse(int argc, char **argv, struct arguments *a)
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     int option;
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+    while ((option = wh_cmd_option(argc, argv, "h", options)) != -1) {
         switch (option) {
         case URL:
             a->url = optarg;
@@ -141,7 +145,7 @@ static int parse(int argc, char **argv, struct arguments *a)
             a->help = true;
             break;
         default:
-            return bad_usage("that option is not known, or lacks its value");
+            return 2;
         }
     }
     if (a->help)

@@ -1,8 +1,8 @@
 /* wherry run */
-#include <getopt.h>
 #include <stdio.h>
 
 #include "cmd/commands.h"
+#include "cmd/option.h"
 #include "wherry/base/fs.h"
 #include "wherry/base/log.h"
 #include "wherry/daemon/daemon.h"
@@ -32,7 +32,12 @@ static const char help[] =
     "\n"
     "Signals: SIGTERM or SIGINT finishes the running jobs and takes no others; a second one stops them.\n"
     "Proxies: https_proxy, http_proxy and no_proxy of the environment are used, and given on to jobs.\n"
-    "Exit: 0 ended as asked, or the registration is gone; 1 settings or credentials are refused; 2 bad "
+    "\n"
+    "Examples\n"
+    "  wherry run --cache-max-size 200g\n"
+    "  wherry run --name box1 --once\n"
+    "\n"
+    "Exit code: 0 ended as asked, or the registration is gone; 1 settings or credentials are refused; 2 bad "
     "usage;\n"
     "5 another agent has this runner's session; 7 version refused (only where\n"
     "ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE is set).\n";
@@ -65,7 +70,7 @@ static int parse(int argc, char **argv, struct arguments *a)
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     int option;
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+    while ((option = wh_cmd_option(argc, argv, "h", options)) != -1) {
         switch (option) {
         case NAME:
             wh_strv_add(&a->names, optarg);
@@ -100,7 +105,7 @@ static int parse(int argc, char **argv, struct arguments *a)
             a->help = true;
             break;
         default:
-            return bad_usage("that option is not known, or lacks its value");
+            return -1;
         }
     }
     if (optind < argc)

@@ -1,8 +1,8 @@
 /* wherry status */
-#include <getopt.h>
 #include <stdio.h>
 
 #include "cmd/commands.h"
+#include "cmd/option.h"
 #include "wherry/base/clock.h"
 #include "wherry/base/fs.h"
 #include "wherry/base/json.h"
@@ -10,14 +10,18 @@
 #include "wherry/daemon/daemon.h"
 
 static const char help[] =
-    "usage: wherry status [--json] [--state DIR]\n"
+    "usage: wherry status [OPTION...]\n"
     "\n"
     "Tells whether the agent runs, and what each runner does.\n"
     "\n"
     "  --json         as JSON, for programs\n"
     "  --state DIR    state folder\n"
     "\n"
-    "Exit: 0 an agent runs, 1 the agent cannot be asked, 2 bad usage, 3 no agent runs.\n";
+    "Examples\n"
+    "  wherry status\n"
+    "  wherry status --json | jq .runners\n"
+    "\n"
+    "Exit code: 0 an agent runs, 1 the agent cannot be asked, 2 bad usage, 3 no agent runs.\n";
 
 #define EXIT_NO_AGENT 3
 
@@ -77,18 +81,22 @@ int wh_cmd_status(int argc, char **argv)
     const char *state_option = NULL;
     bool json = false;
     int option;
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+    while ((option = wh_cmd_option(argc, argv, "h", options)) != -1) {
         if (option == 'h') {
             fputs(help, stdout);
             return 0;
         }
-        if (option != 'j' && option != 's') {
-            fputs("`wherry status --help` tells more.\n", stderr);
+        if (option != 'j' && option != 's')
             return 2;
-        }
         json |= option == 'j';
         if (option == 's')
             state_option = optarg;
+    }
+    if (optind < argc) {
+        fputs("wherry status: there is an argument that belongs to no option\n`wherry status --help` tells "
+              "more.\n",
+              stderr);
+        return 2;
     }
     wh_autoerror err = {0};
     wh_autofree char *state = wh_state_dir(state_option);

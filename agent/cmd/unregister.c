@@ -1,8 +1,8 @@
 /* wherry unregister */
-#include <getopt.h>
 #include <stdio.h>
 
 #include "cmd/commands.h"
+#include "cmd/option.h"
 #include "cmd/runner_token.h"
 #include "wherry/base/fs.h"
 #include "wherry/github/register.h"
@@ -19,7 +19,10 @@ static const char help[] =
     "  --local            delete the files here only (GitHub then lists the runner as offline)\n"
     "  --state DIR        state folder\n"
     "\n"
-    "Exit: 0 removed, 1 refused or failed, 2 bad usage.\n";
+    "Example\n"
+    "  wherry unregister --name box1 --token-file remove-token\n"
+    "\n"
+    "Exit code: 0 removed, 1 refused or failed, 2 bad usage.\n";
 
 struct arguments {
     const char *name, *token_file, *state;
@@ -29,7 +32,8 @@ struct arguments {
 
 static int bad_usage(void)
 {
-    fputs("wherry unregister: that option or argument is not known\n`wherry unregister --help` tells more.\n",
+    fputs("wherry unregister: there is an argument that belongs to no option\n`wherry unregister --help` "
+          "tells more.\n",
           stderr);
     return 2;
 }
@@ -45,7 +49,7 @@ static int parse(int argc, char **argv, struct arguments *a)
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     int option;
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+    while ((option = wh_cmd_option(argc, argv, "h", options)) != -1) {
         switch (option) {
         case NAME:
             a->name = optarg;
@@ -66,7 +70,7 @@ static int parse(int argc, char **argv, struct arguments *a)
             a->help = true;
             break;
         default:
-            return bad_usage();
+            return 2;
         }
     }
     return optind < argc ? bad_usage() : 0;
