@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import random
 import socket
 import threading
 
@@ -52,10 +54,17 @@ class FullPort:
 class SilentNameServer:
     """A UDP socket on port 53 of a loopback address that reads questions and answers none."""
 
-    def __init__(self, address: str = "127.0.0.53") -> None:
-        self.address, self.questions = address, 0
+    def __init__(self) -> None:
+        self.questions = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((address, 53))
+        while True:  # port 53 is the only one that resolv.conf knows, so the address differs
+            self.address = f"127.{random.randint(1, 250)}.{random.randint(1, 250)}.{random.randint(1, 250)}"
+            try:
+                self._socket.bind((self.address, 53))
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
