@@ -35,6 +35,9 @@ static int check_unsupported(struct wh_action_run *run, struct wh_error *err)
     if (provenance[0] && strcmp(provenance, "false") != 0)
         return refuse("provenance", "no attestation is made; `provenance: false` says that none is wanted",
                       err);
+    if (provenance[0] ==
+        '\0') /* the action's own default would make one: the difference must not be silent */
+        wh_action_print("provenance: no attestation is made yet; the image is a plain manifest");
     return 0;
 }
 
