@@ -2,8 +2,8 @@
 #ifndef WH_WORKFLOW_TOKEN_H
 #define WH_WORKFLOW_TOKEN_H
 
+#include "wherry/base/yaml.h"
 #include "wherry/job/template.h"
-#include "workflow/yaml.h"
 
 struct wh_convert {
     const char *file; /* for messages */

@@ -2,9 +2,9 @@
 #ifndef WH_WORKFLOW_INTERNAL_H
 #define WH_WORKFLOW_INTERNAL_H
 
+#include "wherry/base/yaml.h"
 #include "wherry/workflow/workflow.h"
 #include "workflow/token.h"
-#include "workflow/yaml.h"
 
 struct wh_workflow {
     char *file; /* as shown */

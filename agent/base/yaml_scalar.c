@@ -2,7 +2,7 @@
 #include <ctype.h>
 #include <math.h>
 
-#include "workflow/yaml.h"
+#include "wherry/base/yaml.h"
 
 static bool one_of(const char *text, const char *const *words)
 {

@@ -1,11 +1,12 @@
-/* YAML 1.2 as workflow files use it: one document as a bounded tree with positions (job-execution.md §11.1).
+/* YAML 1.2, one document as a bounded tree with positions: workflow files (job-execution.md §11.1),
+ * action.yml, configuration files, CDI specifications.
  */
-#ifndef WH_WORKFLOW_YAML_H
-#define WH_WORKFLOW_YAML_H
+#ifndef WH_BASE_YAML_H
+#define WH_BASE_YAML_H
 
 #include "wherry/base/str.h"
 
-#define WH_MAX_WORKFLOW_BYTES ((size_t)1 << 20)
+#define WH_MAX_YAML_BYTES ((size_t)1 << 20)
 #define WH_MAX_YAML_NODES 100000u /* aliases count as what they stand for when the tree is walked */
 #define WH_MAX_YAML_DEPTH 50u
 

@@ -1,4 +1,4 @@
-#include "workflow/yaml.h"
+#include "wherry/base/yaml.h"
 
 #include <libfyaml.h>
 
@@ -201,8 +201,8 @@ int wh_yaml_parse(const char *text, size_t len, const char *name, struct wh_yaml
                   struct wh_error *err)
 {
     *out = (struct wh_yaml_doc){0};
-    if (len > WH_MAX_WORKFLOW_BYTES)
-        return wh_fail(err, WH_E_LIMIT, "%s: larger than %zu bytes", name, WH_MAX_WORKFLOW_BYTES);
+    if (len > WH_MAX_YAML_BYTES)
+        return wh_fail(err, WH_E_LIMIT, "%s: larger than %zu bytes", name, WH_MAX_YAML_BYTES);
     if (!wh_utf8_valid(text, len) || memchr(text, '\0', len))
         return wh_fail(err, WH_E_PARSE, "%s: it is not UTF-8 text", name);
     struct reader r = {.name = name, .doc = out};

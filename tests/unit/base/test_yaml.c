@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "workflow/yaml.h"
+#include "wherry/base/yaml.h"
 
 struct scalar_case {
     const char *yaml;
@@ -167,8 +167,8 @@ static void test_limits(void **state)
     assert_true(wh_yaml_parse(text.data, text.len, "t.yml", &doc, &err) < 0);
     assert_int_equal(err.code, WH_E_LIMIT);
     wh_error_clear(&err);
-    wh_str_reserve(&text, WH_MAX_WORKFLOW_BYTES + 1);
-    while (text.len <= WH_MAX_WORKFLOW_BYTES)
+    wh_str_reserve(&text, WH_MAX_YAML_BYTES + 1);
+    while (text.len <= WH_MAX_YAML_BYTES)
         wh_str_addc(&text, '#');
     assert_true(wh_yaml_parse(text.data, text.len, "t.yml", &doc, &err) < 0);
     assert_int_equal(err.code, WH_E_LIMIT);
