@@ -56,6 +56,13 @@ static void check_url(struct doctor *d, struct wh_http_client *client, const cha
     *clock = true;
 }
 
+static const char *address_of(const struct wh_runner_config *runner)
+{
+    if (runner->use_v2 && runner->server_url_v2)
+        return runner->server_url_v2;
+    return runner->server_url ? runner->server_url : runner->url;
+}
+
 void doctor_service(struct doctor *d)
 {
     wh_autoerror err = {0};
@@ -78,7 +85,7 @@ void doctor_service(struct doctor *d)
             doctor_say(d, DOCTOR_FAIL, "runners", "register it anew: `wherry register --replace`", "%s: %s",
                        *n, wh_error_text(&err));
         else if (client)
-            check_url(d, client, *n, runner->server_url ? runner->server_url : runner->url, &clock);
+            check_url(d, client, *n, address_of(runner), &clock);
         else
             doctor_say(d, DOCTOR_OK, "runners", NULL, "%s of %s", *n, runner->url);
     }

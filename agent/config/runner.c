@@ -3,27 +3,76 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stddef.h>
 #include <unistd.h>
 
 #include "wherry/base/fs.h"
-#include "wherry/base/json.h"
 
 #define RUNNER_FILE "runner.json"
+#define RUNNER_FORMAT 1 /* a file of a higher one is refused */
+
+/* One row a text: its name in the file, its place, whether a runner is one without it. */
+struct text_row {
+    const char *field;
+    size_t offset;
+    bool needed;
+};
+#define TEXT(field, member, needed)                                                                          \
+    {                                                                                                        \
+        field, offsetof(struct wh_runner_config, member), needed                                             \
+    }
+static const struct text_row texts[] = {TEXT("name", name, true),
+                                        TEXT("url", url, false),
+                                        TEXT("group", group, false),
+                                        TEXT("work", work, true),
+                                        TEXT("workFolder", work_folder, false),
+                                        TEXT("serverUrl", server_url, false),
+                                        TEXT("serverUrlV2", server_url_v2, false),
+                                        TEXT("authorizationUrl", authorization_url, true),
+                                        TEXT("oauthEndpointUrl", oauth_endpoint_url, false),
+                                        TEXT("authorizationUrlV2", authorization_url_v2, false),
+                                        TEXT("clientId", client_id, true),
+                                        TEXT("runnerVersion", version, false),
+                                        TEXT("jobUser", job_user, false),
+                                        TEXT("appId", app_id, false),
+                                        TEXT("appInstallation", app_installation, false),
+                                        TEXT("appKeyFile", app_key_file, false)};
+/* `absent` is what a file says that lacks the field. */
+struct flag_row {
+    const char *field;
+    size_t offset;
+    bool absent;
+};
+#define FLAG(field, member, absent)                                                                          \
+    {                                                                                                        \
+        field, offsetof(struct wh_runner_config, member), absent                                             \
+    }
+static const struct flag_row flags[] = {FLAG("ephemeral", ephemeral, false),
+                                        FLAG("disableUpdate", disable_update, false),
+                                        FLAG("skipSessionRecover", skip_session_recover, false),
+                                        FLAG("useV2Flow", use_v2, true),
+                                        FLAG("useRunnerAdminFlow", runner_admin, true),
+                                        FLAG("enableAuthMigrationByDefault", auth_migration, false),
+                                        FLAG("requireFipsCryptography", ps256, true)};
+
+static char **text_at(const struct wh_runner_config *c, const struct text_row *row)
+{
+    return (char **)((char *)c + row->offset);
+}
+
+static bool *flag_at(const struct wh_runner_config *c, const struct flag_row *row)
+{
+    return (bool *)((char *)c + row->offset);
+}
 
 void wh_runner_config_free(struct wh_runner_config *c)
 {
     if (!c)
         return;
-    free(c->name);
-    free(c->url);
-    free(c->group);
+    for (size_t i = 0; i < WH_COUNT(texts); i++)
+        free(*text_at(c, &texts[i]));
     wh_strv_free(c->labels);
-    free(c->work);
-    free(c->server_url);
-    free(c->authorization_url);
-    free(c->client_id);
-    free(c->version);
-    free(c->job_user);
+    cJSON_Delete(c->foreign);
     free(c);
 }
 
@@ -135,68 +184,84 @@ int wh_runner_list(const char *state, char ***names, struct wh_error *err)
     return (int)count;
 }
 
+static cJSON *to_json(const struct wh_runner_config *c)
+{
+    cJSON *json = cJSON_CreateObject();
+    wh_json_add_int(json, "format", RUNNER_FORMAT);
+    for (size_t i = 0; i < WH_COUNT(texts); i++)
+        wh_json_add_string(json, texts[i].field, *text_at(c, &texts[i]));
+    /* As text: JSON numbers are doubles for some. */
+    wh_autofree char *id = wh_printf("%lld", (long long)c->id);
+    wh_json_add_string(json, "id", id);
+    wh_json_add_int(json, "groupId", c->group_id);
+    cJSON *labels = cJSON_AddArrayToObject(json, "labels");
+    for (char **label = c->labels; label && *label; label++)
+        cJSON_AddItemToArray(labels, cJSON_CreateString(*label));
+    for (size_t i = 0; i < WH_COUNT(flags); i++)
+        cJSON_AddBoolToObject(json, flags[i].field, *flag_at(c, &flags[i]));
+    if (c->foreign)
+        cJSON_AddItemToObject(json, "foreign", cJSON_Duplicate(c->foreign, true));
+    return json;
+}
+
 int wh_runner_config_save(const char *state, const struct wh_runner_config *c, struct wh_error *err)
 {
     wh_autoclose int dir = wh_runner_dir_open(state, c->name, true, err);
     if (dir < 0)
         return -1;
-    wh_autojson *json = cJSON_CreateObject();
-    wh_json_add_string(json, "name", c->name);
-    wh_json_add_string(json, "url", c->url);
-    wh_autofree char *id =
-        wh_printf("%lld", (long long)c->id); /* as text: JSON numbers are doubles for some */
-    wh_json_add_string(json, "id", id);
-    wh_json_add_int(json, "groupId", c->group_id);
-    wh_json_add_string(json, "group", c->group);
-    cJSON *labels = cJSON_AddArrayToObject(json, "labels");
-    for (char **label = c->labels; label && *label; label++)
-        cJSON_AddItemToArray(labels, cJSON_CreateString(*label));
-    wh_json_add_string(json, "work", c->work);
-    cJSON_AddBoolToObject(json, "ephemeral", c->ephemeral);
-    cJSON_AddBoolToObject(json, "useV2Flow", c->use_v2);
-    wh_json_add_string(json, "serverUrlV2", c->server_url);
-    wh_json_add_string(json, "authorizationUrl", c->authorization_url);
-    wh_json_add_string(json, "clientId", c->client_id);
-    cJSON_AddBoolToObject(json, "requireFipsCryptography", c->ps256);
-    wh_json_add_string(json, "runnerVersion", c->version);
-    wh_json_add_string(json, "jobUser", c->job_user);
+    wh_autojson *json = to_json(c);
     wh_autofree char *text = wh_json_print_indented(json);
     return wh_write_file(dir, RUNNER_FILE, text, strlen(text), 0600, err);
 }
 
-static int read_fields(const cJSON *json, const char *what, struct wh_runner_config *c, struct wh_error *err)
+static int read_texts(const cJSON *json, const char *what, struct wh_runner_config *c, struct wh_error *err)
 {
-    const struct {
-        const char *field;
-        char **to;
-        bool needed;
-    } texts[] = {{"name", &c->name, true},
-                 {"url", &c->url, true},
-                 {"group", &c->group, false},
-                 {"work", &c->work, true},
-                 {"serverUrlV2", &c->server_url, true},
-                 {"authorizationUrl", &c->authorization_url, true},
-                 {"clientId", &c->client_id, true},
-                 {"runnerVersion", &c->version, false},
-                 {"jobUser", &c->job_user, false}};
     for (size_t i = 0; i < WH_COUNT(texts); i++) {
         const char *text = wh_json_string(json, texts[i].field);
         if (texts[i].needed && !(text = wh_json_need_string(json, texts[i].field, what, err)))
             return -1;
-        *texts[i].to = wh_strdup(text);
+        *text_at(c, &texts[i]) = wh_strdup(text);
     }
+    if (!c->url)
+        c->url = wh_strdup("");
+    return 0;
+}
+
+static int check(const cJSON *json, const char *what, const struct wh_runner_config *c, struct wh_error *err)
+{
+    const char *missing = NULL;
+    if (wh_json_int(json, "format", RUNNER_FORMAT) > RUNNER_FORMAT)
+        return wh_fail(err, WH_E_UNSUPPORTED,
+                       "%s was written by a newer wherry (format %lld, this one knows %d): use that one, or "
+                       "register the runner again with --replace",
+                       what, (long long)wh_json_int(json, "format", 0), RUNNER_FORMAT);
+    if (c->id <= 0)
+        missing = "id";
+    else if (c->use_v2 && !(c->server_url_v2 && *c->server_url_v2))
+        missing = "serverUrlV2";
+    else if (!c->use_v2 && !(c->server_url && *c->server_url))
+        missing = "serverUrl";
+    if (missing)
+        return wh_fail(err, WH_E_CORRUPT, "%s: field %s is missing. Register the runner again with --replace",
+                       what, missing);
+    return 0;
+}
+
+static int read_fields(const cJSON *json, const char *what, struct wh_runner_config *c, struct wh_error *err)
+{
+    if (read_texts(json, what, c, err))
+        return -1;
     c->id = wh_json_int(json, "id", 0);
     c->group_id = wh_json_int(json, "groupId", 0);
-    c->ephemeral = wh_json_bool(json, "ephemeral", false);
-    c->use_v2 = wh_json_bool(json, "useV2Flow", true);
-    c->ps256 = wh_json_bool(json, "requireFipsCryptography", true);
+    for (size_t i = 0; i < WH_COUNT(flags); i++)
+        *flag_at(c, &flags[i]) = wh_json_bool(json, flags[i].field, flags[i].absent);
     const cJSON *label;
     cJSON_ArrayForEach(label, wh_json_get(json, "labels")) if (cJSON_IsString(label))
         wh_strv_add(&c->labels, label->valuestring);
-    if (c->id <= 0)
-        return wh_fail(err, WH_E_CORRUPT, "%s: field id is missing. Register the runner again with --replace",
-                       what);
-    return 0;
+    const cJSON *foreign = wh_json_get(json, "foreign");
+    if (cJSON_IsObject(foreign))
+        c->foreign = cJSON_Duplicate(foreign, true);
+    return check(json, what, c, err);
 }
 
 struct wh_runner_config *wh_runner_config_load(const char *state, const char *name, struct wh_error *err)

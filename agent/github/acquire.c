@@ -105,7 +105,7 @@ struct wh_acquire *wh_session_acquire(struct wh_session *s, const struct wh_brok
     a->session = s;
     a->done = done;
     a->data = data;
-    a->url = gh_url(job->run_service_url ? job->run_service_url : s->config->server_url, "acquirejob");
+    a->url = gh_url(job->run_service_url ? job->run_service_url : s->config->server_url_v2, "acquirejob");
     a->body = cJSON_CreateObject();
     wh_json_add_string(a->body, "jobMessageId", job->request_id);
     wh_json_add_string(a->body, "runnerOS", "Linux");

@@ -266,11 +266,11 @@ static int read_registered(const cJSON *answer, struct wh_runner_config *config,
     config->id = wh_json_int(answer, "id", 0);
     if (config->id <= 0)
         return wh_fail(err, WH_E_PROTOCOL, "%s: field id is missing", what);
-    config->server_url = wh_strdup(server);
+    config->server_url_v2 = wh_strdup(server);
     config->client_id = wh_strdup(client);
     config->authorization_url = wh_strdup(url);
     config->ps256 = wh_json_bool(authorization, "require_fips_cryptography", true);
-    config->use_v2 = true;
+    config->use_v2 = config->runner_admin = config->disable_update = true;
     config->ephemeral = wh_json_bool(answer, "ephemeral", config->ephemeral);
     return 0;
 }

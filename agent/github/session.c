@@ -79,7 +79,7 @@ void wh_session_drop_token(struct wh_session *s)
 
 static const char *broker(const struct wh_session *s)
 {
-    return s->migrated_url ? s->migrated_url : s->config->server_url;
+    return s->migrated_url ? s->migrated_url : s->config->server_url_v2;
 }
 
 /* ---- what an error of the broker means (§3.4) ---- */
@@ -168,7 +168,7 @@ static void on_created(void *data, struct gh_answer *answer)
 void wh_session_create(struct wh_session *s, wh_session_fn done, void *data)
 {
     wh_autojson *body = session_body(s);
-    wh_autofree char *url = gh_url(s->config->server_url, "session");
+    wh_autofree char *url = gh_url(s->config->server_url_v2, "session");
     struct gh_call_options o = {.http = s->http,
                                 .method = "POST",
                                 .url = url,
@@ -192,7 +192,7 @@ static void on_deleted(void *data, struct gh_answer *answer)
 void wh_session_delete_id(struct wh_session *s, const char *id, wh_session_fn done, void *data)
 {
     wh_autostr url = {0};
-    wh_autofree char *base = gh_url(s->config->server_url, "session");
+    wh_autofree char *base = gh_url(s->config->server_url_v2, "session");
     wh_str_add(&url, base);
     gh_query_add(&url, "sessionId", id);
     struct gh_call_options o = {.http = s->http,

@@ -6,27 +6,44 @@
 #ifndef WH_CONFIG_RUNNER_H
 #define WH_CONFIG_RUNNER_H
 
-#include "wherry/base/str.h"
+#include "wherry/base/json.h"
 
 #define WH_MAX_RUNNER_NAME 64
 #define WH_MAX_RUNNER_FILE ((size_t)256 << 10)
 
 struct wh_runner_config {
     char *name; /* as registered; also the folder's name */
-    char *url;  /* the GitHub URL of the repository, organisation or enterprise */
+    char *url;  /* the GitHub URL of the repository, organisation or enterprise; "" where a JIT configuration
+                   did not say */
     int64_t id;
-    int64_t group_id;
-    char *group;
-    char **labels; /* all, the system's ones first */
-    char *work;    /* absolute path of the work folder */
+    int64_t group_id; /* poolId */
+    char *group;      /* poolName; may be NULL */
+    char **labels;    /* all, the system's ones first; empty where the files of another program did not say */
+    char *work;       /* absolute path of the work folder */
+    char *work_folder; /* workFolder as the official runner would write it, or NULL: "_work" */
     bool ephemeral;
-    bool use_v2;      /* listens at the broker */
-    char *server_url; /* the broker's base (serverUrlV2) */
+    bool disable_update;       /* as registered; we never update ourselves in any case */
+    bool skip_session_recover; /* no new session after RunnerSessionInvalid */
+
+    bool use_v2;         /* listens at the broker (server_url_v2), else at server_url */
+    bool runner_admin;   /* registered by the runner-admin API: removed by it too */
+    char *server_url;    /* the tenant's base (serverUrl, V1); may be NULL where use_v2 */
+    char *server_url_v2; /* the broker's base (serverUrlV2); may be NULL where not use_v2 */
     char *authorization_url;
+    char *oauth_endpoint_url; /* the token call goes there where set; the audience stays authorization_url */
+    char *authorization_url_v2; /* of the auth migration; kept, not used */
+    bool auth_migration;        /* enableAuthMigrationByDefault was there; kept, not used */
     char *client_id;
-    bool ps256;     /* sign with PS256; else RS256 */
+    bool ps256; /* sign with PS256 (requireFipsCryptography); else RS256 */
+
     char *version;  /* --runner-version, or NULL: the newest official release */
     char *job_user; /* --job-user, or NULL: the default */
+
+    /* The GitHub App that registered it, so that `unregister` needs no token; NULL: none. */
+    char *app_id, *app_installation, *app_key_file;
+    /* Fields of imported official files that we don't know: {"runner": {...}, "credentials": {...}} or NULL.
+     */
+    cJSON *foreign;
 };
 void wh_runner_config_free(struct wh_runner_config *c);
 void wh_runner_config_free_ptr(struct wh_runner_config **c);

@@ -152,7 +152,8 @@ static void test_identity_file(void **state)
     c->id = 9007199254740995; /* above 2^53 */
     c->group = wh_strdup("Default");
     c->work = wh_strdup("/w");
-    c->server_url = wh_strdup("https://broker.example/");
+    c->server_url_v2 = wh_strdup("https://broker.example/");
+    c->use_v2 = true;
     c->authorization_url = wh_strdup("https://tokens.example/77");
     c->client_id = wh_strdup("client");
     c->ephemeral = c->ps256 = true;
