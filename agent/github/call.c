@@ -3,6 +3,7 @@
 
 #include <curl/curl.h>
 
+#include "github/location_internal.h"
 #include "wherry/base/log.h"
 #include "wherry/net/backoff.h"
 #include "wherry/net/later.h"
@@ -11,7 +12,8 @@
 
 struct gh_call {
     struct gh_call_options o;
-    char *method, *url, *body;
+    char *method, *url, *body, *version;
+    size_t body_len;
     struct wh_secret *token; /* copy of a fixed one */
     gh_answer_fn done;
     void *data;
@@ -32,6 +34,7 @@ static void call_free(struct gh_call *c)
     free(c->method);
     free(c->url);
     free(c->body);
+    free(c->version);
     free(c);
 }
 
@@ -101,18 +104,39 @@ static void on_http(struct wh_http *r, struct wh_error *err, void *data)
     finish(c, status, WH_OUT_OK, &refused);
 }
 
+static void typed_header(struct gh_call *c, const char *name, const char *type)
+{
+    wh_autofree char *versioned = c->version ? gh_versioned(type, c->version) : NULL;
+    wh_http_header(c->http, name, versioned ? versioned : type);
+}
+
+static void add_body(struct gh_call *c)
+{
+    const struct gh_octets *octets = &c->o.octets;
+    if (c->o.body) {
+        typed_header(c, "Content-Type", "application/json; charset=utf-8");
+        wh_http_body(c->http, c->body, c->body_len);
+    } else if (c->body) {
+        typed_header(c, "Content-Type", "application/octet-stream");
+        wh_http_body(c->http, c->body, c->body_len);
+    } else if (octets->fd_len) {
+        typed_header(c, "Content-Type", "application/octet-stream");
+        wh_http_body_fd(c->http, octets->fd, octets->offset, octets->fd_len);
+    }
+}
+
 static void send_with(struct gh_call *c, const struct wh_secret *token)
 {
     c->http = wh_http_new(c->o.http, c->method, c->url);
-    wh_http_header(c->http, "Accept", "application/json");
+    typed_header(c, "Accept", "application/json");
+    if (c->version)
+        wh_http_header(c->http, "X-TFS-FedAuthRedirect", "Suppress"); /* a 401, not a page to log in */
     if (token)
         wh_http_bearer(c->http, token);
-    if (c->body) {
-        wh_http_header(c->http, "Content-Type", "application/json; charset=utf-8");
-        wh_http_body(c->http, c->body, strlen(c->body));
-    }
+    add_body(c);
     wh_http_timeouts(c->http, c->o.timeout_ms, 0, 0);
-    wh_http_redirects(c->http, WH_HTTP_REDIRECT_FOLLOW);
+    if (!c->version || c->o.redirect_once)
+        wh_http_redirects(c->http, WH_HTTP_REDIRECT_FOLLOW);
     if (c->o.max_body)
         wh_http_max_body(c->http, c->o.max_body);
     if (c->o.fresh || c->backoff.tries > 0)
@@ -150,7 +174,15 @@ struct gh_call *gh_call_start(const struct gh_call_options *options, gh_answer_f
     c->o = *options;
     c->method = wh_strdup(options->method);
     c->url = wh_strdup(options->url);
-    c->body = options->body ? wh_json_print(options->body) : NULL;
+    c->version = wh_strdup(options->api_version);
+    if (options->body) {
+        c->body = wh_json_print(options->body);
+        c->body_len = strlen(c->body);
+    } else if (options->octets.data) {
+        c->body = wh_malloc(options->octets.len + 1);
+        memcpy(c->body, options->octets.data, options->octets.len);
+        c->body_len = options->octets.len;
+    }
     if (options->token)
         c->token = wh_secret_new(wh_secret_text(options->token), wh_secret_len(options->token));
     c->done = done;

@@ -7,11 +7,23 @@
 
 struct gh_call;
 
+/* A body of raw bytes: from memory (copied), or from a descriptor that stays open until the end. */
+struct gh_octets {
+    const void *data;
+    size_t len; /* of data */
+    int fd;     /* read where data is NULL and fd_len is not 0 */
+    off_t offset;
+    uint64_t fd_len;
+};
+
 struct gh_call_options {
     struct wh_http_client *http;
     const char *method;
     const char *url;
-    const cJSON *body;              /* NULL: none */
+    const cJSON *body;       /* NULL: none */
+    struct gh_octets octets; /* application/octet-stream, where body is NULL */
+    const char *api_version; /* V1: named in Accept and Content-Type, and redirects are no answer; NULL: V2 */
+    bool redirect_once;      /* V1: one is followed all the same */
     const struct wh_secret *token;  /* a fixed bearer token (the job's), or */
     struct wh_token_source *source; /* the listener's */
     unsigned timeout_ms;            /* 0: 100 s */
