@@ -67,7 +67,7 @@ void checkout_wait(void)
 {
     unsigned seconds = (unsigned)wh_jitter(checkout_retry_min, checkout_retry_max);
     wh_action_print("Waiting %u seconds before trying again", seconds);
-    sleep(seconds);
+    wh_sleep_ms(seconds * 1000U);
 }
 
 int checkout_git_retry(struct checkout *c, struct wh_error *err, const char *const *args)

@@ -1,27 +1,51 @@
 #include "wherry/base/clock.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <time.h>
 
-int64_t wh_now_ns(void)
+#include "base/test_clock.h"
+
+static int64_t read_clock(clockid_t id)
 {
     struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
+    clock_gettime(id, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int64_t wh_now_ns(void)
+{
+    return test_clock_wall(read_clock(CLOCK_REALTIME));
 }
 
 uint64_t wh_mono_ns(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+    return test_clock_mono((uint64_t)read_clock(CLOCK_MONOTONIC));
 }
 
 uint64_t wh_mono_ms(void)
 {
     return wh_mono_ns() / 1000000U;
+}
+
+uint64_t wh_machine_ms(void)
+{
+    return (uint64_t)read_clock(CLOCK_MONOTONIC) / 1000000U;
+}
+
+uint64_t wh_machine_time(uint64_t ms)
+{
+    return test_clock_wait(ms);
+}
+
+void wh_sleep_ms(uint64_t ms)
+{
+    uint64_t left = test_clock_wait(ms);
+    struct timespec t = {.tv_sec = (time_t)(left / 1000), .tv_nsec = (long)(left % 1000) * 1000000};
+    while (nanosleep(&t, &t) < 0 && errno == EINTR)
+        ;
 }
 
 char *wh_time_iso(int64_t ns, int digits, char *buf)

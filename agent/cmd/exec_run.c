@@ -9,6 +9,7 @@
 #include "wherry/base/frame.h"
 #include "wherry/base/log.h"
 #include "wherry/build/launch.h"
+#include "wherry/net/later.h"
 
 #define KILL_AFTER_MS 60000u /* after a cancel, as the service's own grace is */
 
@@ -50,7 +51,7 @@ static void cancel(struct exec *x)
     wh_json_add_string(frame, "reason", "user");
     wh_json_add_int(frame, "graceMs", KILL_AFTER_MS);
     send_frame(x, frame);
-    uv_timer_start(&x->kill_timer, on_kill, KILL_AFTER_MS, 0);
+    wh_timer_start(&x->kill_timer, on_kill, KILL_AFTER_MS, 0);
 }
 
 static void on_signal(uv_signal_t *handle, int signum)
@@ -208,7 +209,7 @@ static void watch_all(struct exec *x)
     uv_signal_start(&x->interrupt, on_signal, SIGINT);
     uv_signal_start(&x->terminate, on_signal, SIGTERM);
     if (x->job->timeout_minutes > 0)
-        uv_timer_start(&x->timeout, on_timeout, (uint64_t)x->job->timeout_minutes * 60000, 0);
+        wh_timer_start(&x->timeout, on_timeout, (uint64_t)x->job->timeout_minutes * 60000, 0);
     watch(x);
 }
 

@@ -204,7 +204,7 @@ static void kill_container(struct running *r)
         (void)kill(pid, SIGKILL);
         r->killed = true;
     }
-    if (wh_mono_ms() >= r->cancel_deadline) {
+    if (wh_machine_ms() >= r->cancel_deadline) {
         (void)kill(r->runtime, SIGKILL);
         if (r->leaf >= 0)
             (void)wh_cgroup_kill(r->leaf, NULL);
@@ -250,7 +250,7 @@ static int turn(struct running *r, int timeout, struct wh_error *err)
         return 0;
     if (fds[AT_CANCEL].revents != 0) {
         r->canceled = true;
-        r->cancel_deadline = wh_mono_ms() + START_CANCEL_MS;
+        r->cancel_deadline = wh_machine_ms() + START_CANCEL_MS;
     }
     for (int stream = 0; stream < 2; stream++)
         if (fds[stream].revents != 0)
@@ -268,8 +268,8 @@ static int follow(struct running *r, struct wh_error *err)
         if (turn(r, r->canceled ? CANCEL_TURN_MS : -1, err) < 0)
             return -1;
     }
-    uint64_t deadline = wh_mono_ms() + DRAIN_MS;
-    for (uint64_t now; output_open(r) && (now = wh_mono_ms()) < deadline;)
+    uint64_t deadline = wh_machine_ms() + DRAIN_MS;
+    for (uint64_t now; output_open(r) && (now = wh_machine_ms()) < deadline;)
         if (turn(r, (int)(deadline - now), err) < 0)
             return -1;
     return 0;
@@ -371,7 +371,7 @@ static void stop(struct running *r)
 {
     if (r->runtime > 0) {
         r->canceled = true;
-        r->cancel_deadline = wh_mono_ms() + START_CANCEL_MS;
+        r->cancel_deadline = wh_machine_ms() + START_CANCEL_MS;
         while (r->runtime > 0) {
             kill_container(r);
             (void)poll(NULL, 0, CANCEL_TURN_MS);

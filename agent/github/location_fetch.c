@@ -3,6 +3,7 @@
 
 #include "github/call.h"
 #include "github/location_internal.h"
+#include "wherry/base/clock.h"
 #include "wherry/base/log.h"
 #include "wherry/net/backoff.h"
 
@@ -47,7 +48,7 @@ struct wh_locations *wh_locations_fetch(struct wh_http_client *http, const char 
         if ((status >= 200 && status <= 499 && status != 429) || try == GH_CONNECT_TRIES)
             break;
         wh_log_debug("%s; trying again", wh_error_text(&why));
-        usleep((useconds_t)wh_wait_ms(GH_CONNECT_PAUSE_MS, GH_CONNECT_PAUSE_MS) * 1000);
+        wh_sleep_ms(GH_CONNECT_PAUSE_MS);
     }
     /* An answer without definitions, or none of this path: the server may list them in the older way. */
     wh_autoerror also = {0};

@@ -1,5 +1,6 @@
 /* Registration and removal, the V2 ("runner-admin") way (runner-protocol.md §1.2 to §1.4). */
 #include "wherry/github/register.h"
+#include "wherry/base/clock.h"
 
 #include <unistd.h>
 
@@ -84,7 +85,7 @@ static int remote_call(struct remote *remote, const char *method, const char *ur
         int64_t after = *status ? wh_http_retry_after(r, 60000) : -1;
         wh_log_warning("%s; trying again", wh_error_text(&why));
         uint64_t wait = after > 0 ? (uint64_t)after : wh_wait_ms(1000, 5000);
-        usleep((useconds_t)wait * 1000);
+        wh_sleep_ms(wait);
     }
 }
 

@@ -1,28 +1,12 @@
 /* Waits between tries, and the Retry-After header. */
 #include "wherry/net/backoff.h"
 
-#include <pthread.h>
-
 #include "wherry/base/clock.h"
 #include "wherry/base/str.h"
 
-#define WH_MAX_TIME_SCALE 1000
-
-static pthread_once_t scale_once = PTHREAD_ONCE_INIT;
-static uint64_t scale = 1;
-
-static void read_scale(void)
-{
-    const char *env = getenv("WHERRY_TIME_SCALE");
-    uint64_t value;
-    if (env && wh_parse_u64(env, WH_MAX_TIME_SCALE, &value) && value > 0)
-        scale = value;
-}
-
 uint64_t wh_wait_ms(uint64_t min_ms, uint64_t max_ms)
 {
-    pthread_once(&scale_once, read_scale);
-    uint64_t wait = wh_jitter(min_ms, max_ms) / scale;
+    uint64_t wait = wh_jitter(min_ms, max_ms);
     return wait ? wait : 1;
 }
 

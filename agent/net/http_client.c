@@ -5,6 +5,7 @@
 #include <utlist.h>
 
 #include "wherry/base/clock.h"
+#include "wherry/net/later.h"
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 
@@ -122,7 +123,7 @@ static void check_stall(struct wh_http *r, uint64_t now)
         r->seen_at_ms = now;
         return;
     }
-    if (now - r->seen_at_ms < r->stall_ms)
+    if (now - r->seen_at_ms < wh_machine_time(r->stall_ms))
         return;
     if (r->error.code == WH_OK)
         wh_fail(&r->error, WH_E_TIMEOUT, "%s: no byte moved for %u s", r->label, r->stall_ms / 1000);
@@ -141,7 +142,7 @@ static void on_stall(uv_timer_t *timer)
         if (!r->stall_ms || r->zombie)
             continue;
         any = true;
-        if (now - r->seen_at_ms >= 1000) {
+        if (now - r->seen_at_ms >= wh_machine_time(1000)) {
             unsigned before = c->nactive;
             check_stall(r, now);
             if (c->nactive != before)
@@ -183,7 +184,7 @@ static void activate(struct wh_http *r)
         return;
     }
     if (r->stall_ms && !uv_is_active((uv_handle_t *)&c->stall))
-        uv_timer_start(&c->stall, on_stall, 1000, 1000);
+        wh_timer_start(&c->stall, on_stall, 1000, 1000);
     CURLMcode code = curl_multi_add_handle(c->multi, r->easy);
     if (code != CURLM_OK) {
         wh_fail(&r->error, WH_E_FAILED, "%s: %s", r->label, curl_multi_strerror(code));

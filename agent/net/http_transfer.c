@@ -174,8 +174,9 @@ static void set_times(struct wh_http *r)
         r->total_ms = 100000;
     if (!r->stall_ms && !r->total_ms)
         r->stall_ms = 60000;
-    curl_easy_setopt(r->easy, CURLOPT_TIMEOUT_MS, (long)r->total_ms);
-    curl_easy_setopt(r->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(r->connect_ms ? r->connect_ms : 30000));
+    curl_easy_setopt(r->easy, CURLOPT_TIMEOUT_MS, (long)wh_machine_time(r->total_ms));
+    curl_easy_setopt(r->easy, CURLOPT_CONNECTTIMEOUT_MS,
+                     (long)wh_machine_time(r->connect_ms ? r->connect_ms : 30000));
 }
 
 static void set_proxy(struct wh_http *r)

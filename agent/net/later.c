@@ -1,6 +1,7 @@
 /* One-shot timers. */
 #include "wherry/net/later.h"
 
+#include "wherry/base/clock.h"
 #include "wherry/base/mem.h"
 
 struct wh_later {
@@ -9,6 +10,11 @@ struct wh_later {
     void (*fn)(void *data);
     void *data;
 };
+
+int wh_timer_start(uv_timer_t *timer, uv_timer_cb fn, uint64_t ms, uint64_t repeat_ms)
+{
+    return uv_timer_start(timer, fn, wh_machine_time(ms), wh_machine_time(repeat_ms));
+}
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -35,7 +41,7 @@ void wh_later(struct wh_later **slot, uv_loop_t *loop, uint64_t ms, void (*fn)(v
     uv_timer_init(loop, &later->timer);
     later->timer.data = later;
     uv_update_time(loop);
-    uv_timer_start(&later->timer, on_timer, ms, 0);
+    wh_timer_start(&later->timer, on_timer, ms, 0);
     *slot = later;
 }
 

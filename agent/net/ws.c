@@ -9,6 +9,7 @@
 #include "net/http_internal.h"
 #include "net/ws_handshake.h"
 #include "wherry/base/digest.h"
+#include "wherry/net/later.h"
 
 #define WH_WS_OPEN_MS 30000
 #define WH_WS_CLOSE_MS 2000
@@ -306,7 +307,7 @@ struct wh_ws *wh_ws_connect(struct wh_http_client *client, const char *url, cons
     uv_timer_init(client->loop, &ws->timer);
     ws->timer.data = ws;
     ws->handles = 1;
-    uv_timer_start(&ws->timer, on_timeout, WH_WS_OPEN_MS, 0);
+    wh_timer_start(&ws->timer, on_timeout, WH_WS_OPEN_MS, 0);
     wh_ws_request_write(&ws->request, ws->url, ws->key, client->user_agent, token);
     ws->connection = wh_http_new(client, "GET", ws->url);
     ws->connection->connect_only = true;
@@ -341,7 +342,7 @@ void wh_ws_close(struct wh_ws *ws)
     if (ws->state == WS_OPEN) {
         ws->state = WS_CLOSING;
         wslay_event_queue_close(ws->frames, WSLAY_CODE_NORMAL_CLOSURE, NULL, 0);
-        uv_timer_start(&ws->timer, on_timeout, WH_WS_CLOSE_MS, 0);
+        wh_timer_start(&ws->timer, on_timeout, WH_WS_CLOSE_MS, 0);
         watch(ws);
     }
 }

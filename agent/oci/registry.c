@@ -109,8 +109,7 @@ int oci_registry_sleep(struct wh_registry *r, uint64_t ms, struct wh_error *err)
         if (oci_registry_canceled(r))
             return wh_fail(err, WH_E_CANCELED, "canceled");
         uint64_t step = WH_MIN(end - now, (uint64_t)SLEEP_STEP_MS);
-        struct timespec t = {0, (long)step * 1000000L};
-        nanosleep(&t, NULL);
+        wh_sleep_ms(step);
     }
     return 0;
 }

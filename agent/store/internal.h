@@ -69,7 +69,7 @@ struct wh_store {
     pthread_t janitor;
     pthread_cond_t wake;
     bool janitor_runs, stopping;
-    uint64_t flush_at; /* wh_mono_ms(), 0: nothing to flush */
+    uint64_t flush_at; /* wh_machine_ms(), 0: nothing to flush */
     struct store_trash *trash;
 };
 

@@ -123,7 +123,7 @@ int store_drop_other_boots(struct wh_store *s, struct wh_error *err)
 
 static void turn(struct wh_store *s)
 {
-    bool flush = s->flush_at && wh_mono_ms() >= s->flush_at;
+    bool flush = s->flush_at && wh_machine_ms() >= s->flush_at;
     wh_autoerror err = {0};
     if (s->ntouched > 0 && store_touch_write(s, &err) < 0)
         wh_log_debug("%s: last uses are not written: %s", s->dir, wh_error_text(&err));
@@ -174,7 +174,7 @@ void store_janitor_wake(struct wh_store *s)
 void store_flush_soon(struct wh_store *s)
 {
     if (!s->flush_at)
-        s->flush_at = wh_mono_ms() + STORE_FLUSH_DELAY_MS;
+        s->flush_at = wh_machine_ms() + STORE_FLUSH_DELAY_MS;
     store_janitor_wake(s);
 }
 

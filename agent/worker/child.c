@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "wherry/base/log.h"
+#include "wherry/net/later.h"
 
 #define READ_SIZE ((size_t)64 << 10)
 #define READS_PER_TURN 16 /* a flood of output must not starve the rest of the loop */
@@ -113,7 +114,7 @@ static void on_timer(uv_timer_t *handle)
     if (c->rung == 1) {
         wh_process_signal(&c->process, SIGTERM);
         c->rung = 2;
-        uv_timer_start(handle, on_timer, c->times.term_ms, 0);
+        wh_timer_start(handle, on_timer, c->times.term_ms, 0);
     } else {
         wh_process_signal(&c->process, SIGKILL);
         /* What it started and left in its group would only hold the pipes. */
@@ -140,7 +141,7 @@ static void on_child_exit(uv_poll_t *handle, int status, int events)
         wh_process_forget(&c->process);
     }
     c->exited = true;
-    uv_timer_start(&c->timer, on_timer, c->times.pipes_ms, 0);
+    wh_timer_start(&c->timer, on_timer, c->times.pipes_ms, 0);
     /* What is in the pipes now is the child's own: read it before the question whether they stay open. */
     for (int i = 0; i < STREAMS; i++)
         if (c->streams[i].fd >= 0)
@@ -250,7 +251,7 @@ void wh_child_cancel(struct wh_child *c)
         return;
     c->rung = 1;
     wh_process_signal(&c->process, SIGINT);
-    uv_timer_start(&c->timer, on_timer, c->times.int_ms, 0);
+    wh_timer_start(&c->timer, on_timer, c->times.int_ms, 0);
 }
 
 bool wh_child_finished(const struct wh_child *c)

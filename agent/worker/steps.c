@@ -1,5 +1,6 @@
 /* The steps of a job: their order, conditions, results (job-execution.md §5.1 to §5.4). */
 #include "wherry/base/clock.h"
+#include "wherry/net/later.h"
 #include "worker/job.h"
 
 /* ---- the queue ---- */
@@ -223,7 +224,7 @@ static void wait_for_child(struct wh_job *j, double minutes)
     uv_timer_init(&j->loop, &t.timer);
     t.timer.data = &t;
     if (minutes > 0)
-        uv_timer_start(&t.timer, on_timeout, (uint64_t)(minutes * 60000), 0);
+        wh_timer_start(&t.timer, on_timeout, (uint64_t)(minutes * 60000), 0);
     while (!wh_child_finished(j->child)) {
         wh_job_turn(j);
         see_cancel(j);

@@ -6,6 +6,7 @@
 
 #include "wherry/base/fs.h"
 #include "wherry/base/log.h"
+#include "wherry/net/later.h"
 #include "worker/job.h"
 
 /* Where log bytes wait for their upload: private to the worker, gone with it, and not in _temp, which is
@@ -69,7 +70,7 @@ static void announce(struct wh_job *j)
         return;
     uv_timer_init(&j->loop, &timer);
     timer.data = &a;
-    uv_timer_start(&timer, wake, ANNOUNCE_MS, 0);
+    wh_timer_start(&timer, wake, ANNOUNCE_MS, 0);
     j->sink->ops->flush(j->sink, on_announced, &a);
     while (!a.done)
         wh_job_turn(j);

@@ -79,7 +79,7 @@ static char **children(int dir, const char *prefix)
 static void remove_group(int parent, const char *name, uint64_t deadline)
 {
     while (parent >= 0 && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno == EBUSY &&
-           wh_mono_ms() < deadline)
+           wh_machine_ms() < deadline)
         (void)poll(NULL, 0, 2);
 }
 
@@ -292,7 +292,7 @@ void wh_build_cgroup_close(struct wh_build_cgroup *g)
 
 void wh_build_cgroup_destroy(struct wh_build_cgroup *g)
 {
-    uint64_t deadline = wh_mono_ms() + REMOVE_TIMEOUT_MS;
+    uint64_t deadline = wh_machine_ms() + REMOVE_TIMEOUT_MS;
     if (g->v2 >= 0)
         remove_leaves(g->v2, deadline);
     for (size_t i = 0; i < WH_COUNT(g->parents); i++)
@@ -314,7 +314,7 @@ void wh_cgroup_leaf_destroy(int v2, const char *name, int leaf)
 {
     (void)wh_cgroup_kill(leaf, NULL);
     (void)close(leaf);
-    remove_group(v2, name, wh_mono_ms() + REMOVE_TIMEOUT_MS);
+    remove_group(v2, name, wh_machine_ms() + REMOVE_TIMEOUT_MS);
 }
 
 /* The number after `key ` on a line of its own. */

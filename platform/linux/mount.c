@@ -31,12 +31,12 @@ int wh_tmpfs_mount(const char *target, const char *options, struct wh_error *err
 
 int wh_umount(const char *target, unsigned timeout_ms, struct wh_error *err)
 {
-    uint64_t deadline = wh_mono_ms() + timeout_ms;
+    uint64_t deadline = wh_machine_ms() + timeout_ms;
     int pause_ms = 1;
     while (umount2(target, UMOUNT_NOFOLLOW) < 0) {
         if (errno != EBUSY)
             return wh_fail_errno(err, "umount %s", target);
-        if (wh_mono_ms() >= deadline)
+        if (wh_machine_ms() >= deadline)
             return wh_fail(err, WH_E_BUSY, "umount %s: a process still uses it", target);
         (void)poll(NULL, 0, pause_ms);
         pause_ms = WH_MIN(pause_ms * 2, 50);

@@ -14,9 +14,7 @@ struct wh_backoff {
 uint64_t wh_backoff_next(struct wh_backoff *b);
 void wh_backoff_reset(struct wh_backoff *b);
 
-/* A random wait in [min_ms, max_ms] as the service's own rules name them ("random 15-30 s"), scaled. Every
- * wait of the service's rules goes through this one place: WHERRY_TIME_SCALE (a divisor from 1 to 1000, for
- * tests) shortens them all. */
+/* A random wait in [min_ms, max_ms] as the service's own rules name them ("random 15-30 s"), at least 1. */
 uint64_t wh_wait_ms(uint64_t min_ms, uint64_t max_ms);
 
 /* A Retry-After value: seconds, or an HTTP date as seen from now_ns. Milliseconds, at most max_ms; -1 if it

@@ -11,4 +11,7 @@ struct wh_later;
 void wh_later(struct wh_later **slot, uv_loop_t *loop, uint64_t ms, void (*fn)(void *data), void *data);
 void wh_later_cancel(struct wh_later **slot); /* harmless on NULL */
 
+/* uv_timer_start() in the agent's time (wherry/base/clock.h), as wh_later() has it. */
+int wh_timer_start(uv_timer_t *timer, uv_timer_cb fn, uint64_t ms, uint64_t repeat_ms);
+
 #endif
