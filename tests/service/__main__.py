@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from .clock import Clock
 from .service import Options, Service
 
 EPILOG = """\
@@ -35,12 +36,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repositories", default="", metavar="DIR", help="bare repositories OWNER/NAME.git for the REST calls")
     parser.add_argument("--hold", type=float, default=50.0, metavar="S", help="how long a poll is held (default 50)")
     parser.add_argument("--token-seconds", type=float, default=3000.0, metavar="S", help="life of listener tokens (default 3000)")
+    parser.add_argument("--clock", default="1", metavar="SCALE[@ANCHOR]", help="time runs so fast, as WHERRY_TEST_CLOCK has it for the runner")
+    parser.add_argument("--trace", nargs="?", const="-", metavar="FILE", help="print what happens, secrets hidden (default: to standard error)")
     parser.add_argument("--until-eof", action="store_true", help="end when standard input is closed")
     return parser.parse_args()
 
 
 async def serve(given: argparse.Namespace) -> None:
-    service = Service(Options(hold=given.hold, token_seconds=given.token_seconds, repositories=given.repositories))
+    scale, _, anchor = given.clock.partition("@")
+    clock = Clock(float(scale), float(anchor) if anchor else None)
+    service = Service(Options(hold=given.hold, token_seconds=given.token_seconds, repositories=given.repositories), clock=clock)
+    if given.trace:
+        service.trace_to(sys.stderr if given.trace == "-" else open(given.trace, "w", encoding="utf-8"))
     tls: ssl.SSLContext | None = None
     ca = ""
     with tempfile.TemporaryDirectory(prefix="service-tls-") as folder:

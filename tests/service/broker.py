@@ -101,7 +101,7 @@ async def message(call: Call) -> web.Response:
     session = _check_identity(call, runner, query)
     status = query.get("status", "")
     running = service.running_job(runner)
-    if status == "Busy" and running is None and service.clock.stamp() - service.last_completion(runner) > 5:
+    if status == "Busy" and running is None and service.clock.stamp() - service.last_completion(runner) > 5 + service.clock.slack:
         call.error("poll", "status is Busy, but this runner has no job")
     runner.status, runner.polls = status, runner.polls + 1
     service.notify()  # for those who wait until a runner polls
@@ -123,7 +123,7 @@ async def message(call: Call) -> web.Response:
             return web.Response(status=202)
         session.last_seen = service.clock.stamp()
         # The half second only notices clients that left; messages wake the poll at once.
-        await service.wait(min(left, 0.5))
+        await service.wait(min(service.clock.real(left), 0.5))
 
 
 async def acknowledge(call: Call) -> web.Response:

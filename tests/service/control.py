@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,7 @@ class Control:
 
     async def queue(self, request: web.Request) -> web.Response:
         job = jobs.create(self._service, await request.json())
+        self._service.recorder.note(f"queues job {job.id} ({job.name}) of {job.repo}")
         return web.json_response({"id": job.id, "plan": job.plan, "at": job.times["queued"]})
 
     async def job(self, request: web.Request) -> web.Response:
@@ -86,7 +88,7 @@ class Control:
     async def wait(self, request: web.Request) -> web.Response:
         """Until the job is in one of the given states (default: ended), or ``for=`` is in its times, or a runner is online."""
         service, query = self._service, request.query
-        ends = service.clock.stamp() + min(float(query.get("timeout", "60")), MAX_WAIT)
+        ends = time.monotonic() + min(float(query.get("timeout", "60")), MAX_WAIT)
         job = self._job(request) if "id" in request.match_info else None
         while True:
             if job is None:
@@ -95,7 +97,7 @@ class Control:
                 done = query["for"] in job.times
             else:
                 done = job.ended
-            left = ends - service.clock.stamp()
+            left = ends - time.monotonic()
             if done or left <= 0:
                 return web.json_response({"done": done, "state": job.state if job else None})
             await service.wait(left)
@@ -103,10 +105,10 @@ class Control:
     async def wait_log(self, request: web.Request) -> web.Response:
         """Until the live feed or a log of the job holds a text."""
         service, job = self._service, self._job(request)
-        text, ends = request.query["text"], service.clock.stamp() + float(request.query.get("timeout", "60"))
+        text, ends = request.query["text"], time.monotonic() + float(request.query.get("timeout", "60"))
         while True:
             seen = any(text in line for message in job.feed for line in message.lines)
-            left = ends - service.clock.stamp()
+            left = ends - time.monotonic()
             if seen or left <= 0 or job.ended:
                 return web.json_response({"done": seen or any(text.encode() in b.data for b in job.blobs.values())})
             await service.wait(left)
@@ -123,6 +125,7 @@ class Control:
         target = service.runners.get(runner)
         if target is None:
             raise web.HTTPNotFound(text="no such runner")
+        service.recorder.note(f"sends {kind} to {target.name}: {body}")
         target.queue.append(Message(service.next_message() if ident is None else ident, kind, body, job, repeat))
         service.notify()
 
@@ -137,6 +140,7 @@ class Control:
     async def expire_session(self, request: web.Request) -> web.Response:
         runner = self._service.runners[int(request.match_info["id"])]
         runner.session = None
+        self._service.recorder.note(f"ends the session of {runner.name}")
         self._service.notify()
         return web.json_response({})
 
@@ -150,7 +154,9 @@ class Control:
 
     async def add_fault(self, request: web.Request) -> web.Response:
         try:
-            return web.json_response(asdict(self._service.faults.add(await request.json())))
+            fault = self._service.faults.add(await request.json())
+            self._service.recorder.note(f"will fail: {fault.do} at {fault.at}, {fault.times or 'any number of'} times")
+            return web.json_response(asdict(fault))
         except (TypeError, ValueError) as error:
             raise web.HTTPBadRequest(text=str(error)) from None
 
@@ -170,11 +176,13 @@ class Control:
         return web.json_response(asdict(self._service.options))
 
     async def clock(self, request: web.Request) -> web.Response:
+        self._service.recorder.note("its clock changes")
         self._service.clock.offset = float((await request.json())["offset"])
         return web.json_response({"now": self._service.clock.now()})
 
     async def outage(self, request: web.Request) -> web.Response:
         seconds = float((await request.json())["seconds"])
+        self._service.recorder.note(f"is gone for {seconds:.0f} s")
         task = asyncio.get_running_loop().create_task(self._service.outage(seconds))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

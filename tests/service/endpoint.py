@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable
 
 from aiohttp import web
 
-from . import schema
+from . import headers, schema
 from .faults import Fault
 from .model import Job, Runner, Token
 from .recorder import RequestRecord
@@ -39,6 +39,8 @@ class Call:
     record: RequestRecord
     body: bytes = b""
     fault: Fault | None = None
+    body_read: bool = False
+    query_read: bool = False
 
     def error(self, rule: str, text: str, job: Job | None = None) -> None:
         self.service.recorder.error(rule, text, self.record, job.id if job else None)
@@ -49,6 +51,7 @@ class Call:
 
     def json(self, shape: schema.Shape) -> Any:
         """The body, checked; a wrong type or a missing field is recorded and answered with 400."""
+        self.body_read = True
         if not self.json_headers:
             self.error("content-type", f"Content-Type is {self.request.content_type!r}, expected application/json")
         try:
@@ -65,6 +68,7 @@ class Call:
 
     def query(self, required: set[str], optional: set[str] | None = None) -> dict[str, str]:
         """The query's parameters; missing, unknown, empty and repeated ones are recorded."""
+        self.query_read = True
         given = self.request.query
         for name in sorted(required):
             if name not in given:
@@ -138,30 +142,30 @@ def abort(request: web.Request) -> None:
         request.transport.abort()
 
 
-def general_checks(call: Call, api: bool) -> None:
-    headers = call.request.headers
-    if not headers.get("User-Agent"):
-        call.error("header", "User-Agent is missing or empty")
-    if "Expect" in headers:
-        call.error("header", f"Expect: {headers['Expect']} must not be sent")
-    if api and "application/json" not in headers.get("Accept", "") and "application/vnd.github" not in headers.get("Accept", ""):
-        call.error("header", f"Accept is {headers.get('Accept')!r}, expected application/json")
+def check_leftovers(call: Call) -> None:
+    """A body or a query that the handler had no use for is one that the service does not know."""
+    if call.record.endpoint.startswith((*headers.FOREIGN, "blob.", "feed.")):
+        return
+    if call.body and not call.body_read:
+        call.error("body", f"a body of {len(call.body)} bytes where the call has none")
+    if call.request.query_string and not call.query_read:
+        call.query(set())
 
 
 async def apply_before(call: Call, fault: Fault) -> web.StreamResponse | None:
     """The part of a fault that replaces the handler; None lets it run."""
     call.record.fault = f"{fault.do} {fault.status if fault.do == 'status' else fault.when if fault.do == 'reset' else ''}".strip()
     if fault.do == "delay":
-        await asyncio.sleep(fault.seconds or 1.0)
+        await call.service.clock.sleep(fault.seconds or 1.0)
     elif fault.do == "hang":
-        await asyncio.sleep(fault.seconds or 3600.0)
+        await call.service.clock.sleep(fault.seconds or 3600.0)
         abort(call.request)
         return web.Response(status=500)
     elif fault.do == "status":
-        headers = dict(fault.headers)
+        extra = dict(fault.headers)
         if fault.retry_after is not None:
-            headers["Retry-After"] = str(fault.retry_after)
-        return web.Response(status=fault.status, body=(fault.body or "").encode(), content_type=fault.content_type, headers=headers)
+            extra["Retry-After"] = str(fault.retry_after)
+        return web.Response(status=fault.status, body=(fault.body or "").encode(), content_type=fault.content_type, headers=extra)
     elif fault.do == "reset" and fault.when == "before":
         abort(call.request)
         return web.Response(status=500)
@@ -206,8 +210,8 @@ def wrap(service: "Service", name: str, handler: Handler, api: bool) -> Callable
                 raise
             record.size, record.body = len(call.body), service.recorder.excerpt(call.body)
             record.path = service.recorder.hide(request.path_qs)
-            general_checks(call, api)
-            service.recorder.scan(call.body + request.path_qs.encode(), f"a request to {name}", record)
+            headers.check(call, api)
+            service.recorder.scan(b"\n".join((call.body, request.path_qs.encode(), headers.scanned(call))), f"a request to {name}", record)
             fault = call.fault = service.faults.take(name, request.path_qs, service.job_of(request))
             response = await apply_before(call, fault) if fault else None
             if response is not None:
@@ -215,6 +219,7 @@ def wrap(service: "Service", name: str, handler: Handler, api: bool) -> Callable
             if response is None:
                 try:
                     response = await handler(call)
+                    check_leftovers(call)
                 except Refuse as refusal:
                     response = refusal.response
                 if fault:
@@ -222,6 +227,7 @@ def wrap(service: "Service", name: str, handler: Handler, api: bool) -> Callable
             return response
         finally:
             sent = response.body if isinstance(response, web.Response) and isinstance(response.body, bytes) else b""
-            service.recorder.end(record, response.status if response else None, len(sent))
+            record.answer = service.recorder.excerpt(sent)
+            service.recorder.end(record, None if response is None else response.status, len(sent))
 
     return run

@@ -56,7 +56,7 @@ async def ingest(call: Call) -> web.StreamResponse:
             fault = service.faults.take("feed.message", "", job.id)
             if fault is not None:
                 if fault.do == "hang":
-                    await asyncio.sleep(fault.seconds or 3600)
+                    await service.clock.sleep(fault.seconds or 3600)
                 else:
                     await apply_before(call, fault)
                     break

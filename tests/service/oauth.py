@@ -28,6 +28,7 @@ def _form(call: Call) -> str | None:
         call.error("content-type", f"Content-Type is {call.request.content_type!r}, expected application/x-www-form-urlencoded")
     if "Authorization" in call.request.headers:
         call.error("token", "the token call must not carry Authorization")
+    call.body_read = True
     pairs = parse_qsl(call.body.decode("ascii", "replace"), keep_blank_values=True)
     form = dict(pairs)
     expected = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE}

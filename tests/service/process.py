@@ -20,7 +20,7 @@ class ServiceProcess:
     def __init__(self, log: Path | None = None, *, tls: bool = False, **options: Any) -> None:
         command = [sys.executable, "-m", "tests.service", "--until-eof"]
         for name, value in options.items():
-            command += [f"--{name.replace('_', '-')}", str(value)]
+            command += ["--" + name.replace("_", "-"), str(value)]
         if tls:
             command.append("--tls")
         stderr = open(log, "ab") if log else None

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Iterable
 
 from .clock import Clock
+from .trace import Trace
 
 # Shorter values would be found by chance in ids and times.
 MIN_SECRET = 4
@@ -33,6 +34,7 @@ class RequestRecord:
     fault: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     body: str = ""
+    answer: str = ""
 
 
 @dataclass
@@ -67,6 +69,8 @@ class Recorder:
         self.errors: list[ProtocolError] = []
         self._secrets: dict[bytes, str] = {}
         self._hidden: set[str] = set()
+        self._order: list[str] = []
+        self.trace: Trace | None = None
 
     # -- requests ----------------------------------------------------------------------------------------------------
     def begin(self, endpoint: str, method: str, path: str) -> RequestRecord:
@@ -76,10 +80,17 @@ class Recorder:
 
     def end(self, entry: RequestRecord, status: int | None, answered: int = 0) -> None:
         entry.ended, entry.status, entry.answered = self._clock.stamp(), status, answered
+        if self.trace:
+            self.trace.request(entry)
+
+    def note(self, text: str) -> None:
+        """What the service did by itself or was told to: for the trace."""
+        if self.trace:
+            self.trace.note(self._clock.stamp(), text)
 
     # -- errors ------------------------------------------------------------------------------------------------------
     def error(self, rule: str, text: str, entry: RequestRecord | None = None, job: str | None = None) -> None:
-        self.errors.append(
+        self._keep(
             ProtocolError(
                 rule,
                 self.hide(text),
@@ -90,24 +101,33 @@ class Recorder:
             )
         )
 
+    def _keep(self, error: ProtocolError) -> None:
+        self.errors.append(error)
+        if self.trace:
+            self.trace.error(error)
+
     # -- secrets -----------------------------------------------------------------------------------------------------
     def add_secret(self, value: str, what: str) -> None:
         """From now on no received byte may hold this value (or its usual spellings)."""
         for part in {value, *value.splitlines()}:
             part = part.strip()
             if len(part) >= MIN_SECRET:
-                self._hidden.add(part)
                 for form in derived_forms(part):
+                    self.hide_value(form)
                     self._secrets[form.encode()] = what
 
     def hide_value(self, value: str) -> None:
         """A credential that travels legitimately but must not show in traces."""
-        if len(value) >= MIN_SECRET:
+        if len(value) >= MIN_SECRET and value not in self._hidden:
             self._hidden.add(value)
+            self._order.clear()
 
     def hide(self, text: str) -> str:
-        for value in sorted(self._hidden, key=len, reverse=True):
-            text = text.replace(value, "***")
+        if not self._order:
+            self._order = sorted(self._hidden, key=len, reverse=True)
+        for value in self._order:
+            if value in text:
+                text = text.replace(value, "***")
         return text
 
     def scan(self, data: bytes, where: str, entry: RequestRecord | None, job: str | None = None) -> None:
@@ -131,4 +151,5 @@ class Recorder:
         return [asdict(e) for e in self.errors if job is None or e.job in (job, None)]
 
     def excerpt(self, body: bytes) -> str:
-        return self.hide(body[:MAX_EXCERPT].decode("utf-8", "replace"))
+        # A secret that the cut would halve is hidden whole.
+        return self.hide(body[: 4 * MAX_EXCERPT].decode("utf-8", "replace"))[:MAX_EXCERPT]

@@ -52,7 +52,7 @@ async def acquire(call: Call) -> web.Response:
     if body.get("billingOwnerId") != job.billing:
         call.error("acquire", f"billingOwnerId is {body.get('billingOwnerId')!r}, expected {job.billing!r}", job)
     now = service.clock.stamp()
-    if now - job.times["delivered"] > ACQUIRE_SECONDS:
+    if now - job.times["delivered"] > ACQUIRE_SECONDS + service.clock.slack:
         job.state = "lost"
         service.notify()
         return run_error(404, "the job is no longer available")
@@ -95,9 +95,9 @@ async def renew(call: Call) -> web.Response:
     if job.state == "completed":
         return run_error(404, "the job is completed")
     now = service.clock.stamp()
-    if job.renewals and now - job.renewals[-1] > service.options.renew_late and not job.lenient & {"renew"}:
+    if job.renewals and now - job.renewals[-1] > service.options.renew_late + service.clock.slack and not job.lenient & {"renew"}:
         call.error("renew", f"{now - job.renewals[-1]:.1f} s after the last renew (every 60 s is due)", job)
-    if not job.renewals and now - job.times["acquired"] > 30 and not job.lenient & {"renew"}:
+    if not job.renewals and now - job.times["acquired"] > 30 + service.clock.slack and not job.lenient & {"renew"}:
         call.error("renew", f"first renew {now - job.times['acquired']:.1f} s after acquire", job)
     job.renewals.append(now)
     job.mark("first-renew", now)
@@ -119,7 +119,7 @@ async def complete(call: Call) -> web.Response:
     now = service.clock.stamp()
     if not job.renewals:
         call.error("order", "completejob before the first renew", job)
-    elif now - job.renewals[-1] > service.options.renew_late and not job.lenient & {"renew"}:
+    elif now - job.renewals[-1] > service.options.renew_late + service.clock.slack and not job.lenient & {"renew"}:
         call.error("renew", f"completejob {now - job.renewals[-1]:.1f} s after the last renew", job)
     if body.get("billingOwnerId") != job.billing:
         call.error("complete", f"billingOwnerId is {body.get('billingOwnerId')!r}, expected {job.billing!r}", job)

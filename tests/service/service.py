@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TextIO
 
 from aiohttp import web
 
@@ -17,6 +17,7 @@ from .faults import Faults
 from .model import LOCK_SECONDS, RENEW_LATE, Blob, Job, Message, Runner
 from .recorder import Recorder
 from .tokens import Tokens
+from .trace import Trace
 
 API_PREFIXES = ("api.", "broker.", "run.", "results.", "oauth.", "launch.")
 REST_WITHOUT_ACCEPT = ("blob.", "rest.", "feed.")
@@ -49,9 +50,9 @@ class Options:
 
 
 class Service:
-    def __init__(self, options: Options | None = None, public_url: str = "") -> None:
+    def __init__(self, options: Options | None = None, public_url: str = "", clock: Clock | None = None) -> None:
         self.options = options or Options()
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.recorder = Recorder(self.clock)
         self.faults = Faults(self.clock)
         self.tokens = Tokens(self.clock, self.recorder)
@@ -68,6 +69,12 @@ class Service:
         self._server: asyncio.base_events.Server | None = None
         self._control: web.AppRunner | None = None
         self._tls: ssl.SSLContext | None = None
+
+    def trace_to(self, out: TextIO) -> None:
+        def name_of(ident: int) -> str:
+            return self.runners[ident].name if ident in self.runners else f"runner {ident}"
+
+        self.recorder.trace = Trace(self.recorder, out, name_of)
 
     # -- numbers and names -------------------------------------------------------------------------------------------
     def _next(self, what: str) -> int:
@@ -192,7 +199,7 @@ class Service:
         self._server = None
         self.unheard.add("results.steps")
         self.drop_connections()
-        await asyncio.sleep(seconds)
+        await self.clock.sleep(seconds)
         await self._listen(self.port)
 
     async def stop(self) -> None:

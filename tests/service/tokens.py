@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from . import jwt
@@ -24,11 +23,11 @@ class Tokens:
             if claims is None:
                 value = new_secret("A")
             else:
-                now = int(time.time())
+                now = int(self._clock.now())
                 value = jwt.issue({**claims, "kind": kind, "nbf": now - 60, "exp": now + int(seconds), "jti": new_secret("")})
         token = Token(value, kind, owner, self._clock.stamp() + seconds)
         self._all[value] = token
-        self._recorder.hide_value(value)
+        self._recorder.add_secret(value, f"a {kind} token")
         return token
 
     def check(self, value: str, kind: str) -> tuple[Token | None, str | None]:
@@ -42,7 +41,7 @@ class Tokens:
         if token.revoked_at is not None:
             # The first refusal tells the runner; requests on their way are forgiven, later ones are not.
             token.refused += 1
-            late = token.refused > 1 and now - token.revoked_at > GRACE
+            late = token.refused > 1 and now - token.revoked_at > GRACE + self._clock.slack
             return None, f"{kind} token used again after it was refused" if late else None
         if now > token.expires:
             return None, f"{kind} token expired {now - token.expires:.1f} s ago"

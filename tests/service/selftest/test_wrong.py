@@ -226,3 +226,29 @@ def test_late_renew(world):
         assert w.rules == ["renew"]
 
     world(body)
+
+
+@pytest.mark.parametrize("headers,said", [
+    ({"X-Surprise": "1"}, "the header x-surprise is unknown"),
+    ({"Accept": "application/json; api-version=6.0-preview.1"}, "api-version belongs to V1 calls alone"),
+    ({"X-Actions-Session": "PASSWORD"}, "a listener token seen in a request to broker.message"),
+])
+def test_headers(world, headers, said):
+    async def body(w: World) -> None:
+        await w.online()
+        sent = {k: w.runner.token if v == "PASSWORD" else v for k, v in headers.items()}
+        await w.http.get(w.service.url + "/_broker/message?sessionId=x&status=Online&runnerVersion=3.0.0&os=Linux&architecture=X64&disableUpdate=true",
+                         headers={"Authorization": f"Bearer {w.runner.token}", "Accept": "application/json", **sent})
+        assert any(said in e for e in w.errors), w.errors
+
+    world(body)
+
+
+def test_a_body_and_a_query_that_no_call_has(world):
+    async def body(w: World) -> None:
+        await w.online()
+        await w.http.delete(w.service.url + "/_broker/session?why=not", data=b"{}", headers={
+            "Authorization": f"Bearer {w.runner.token}", "Accept": "application/json", "Content-Type": "application/json"})
+        assert any("a body of 2 bytes" in e for e in w.errors) and any("why is unknown" in e for e in w.errors), w.errors
+
+    world(body)
