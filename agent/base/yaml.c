@@ -103,7 +103,11 @@ static struct wh_yaml *scalar_of(struct reader *r, struct fy_event *e, struct wh
     node->text = token_text(e->scalar.value);
     if (!node->text)
         node->text = wh_strdup("");
-    node->plain = fy_token_scalar_style(e->scalar.value) == FYSS_PLAIN;
+    enum fy_scalar_style style = fy_token_scalar_style(e->scalar.value);
+    node->plain = style == FYSS_PLAIN;
+    /* The token begins behind the quote; people and GitHub count from it. */
+    if ((style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED) && node->col > 1)
+        node->col--;
     set_properties(r, node, e->scalar.anchor, e->scalar.tag);
     return node;
 }

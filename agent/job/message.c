@@ -274,25 +274,6 @@ static void free_tokens(struct wh_token **list, size_t n)
     free(list);
 }
 
-static void free_step(struct wh_step *s)
-{
-    free(s->id);
-    free(s->name);
-    free(s->context_name);
-    free(s->display_name);
-    wh_token_free(s->display_name_token);
-    free(s->reference.name);
-    free(s->reference.ref);
-    free(s->reference.repository_type);
-    free(s->reference.path);
-    free(s->reference.image);
-    wh_token_free(s->inputs);
-    wh_token_free(s->environment);
-    free(s->condition);
-    wh_token_free(s->continue_on_error);
-    wh_token_free(s->timeout_minutes);
-}
-
 static void free_lists(struct wh_job_message *m)
 {
     for (size_t i = 0; i < m->nvariables; i++) {
@@ -309,7 +290,7 @@ static void free_lists(struct wh_job_message *m)
         wh_value_unref(m->endpoints[i].data);
     }
     for (size_t i = 0; i < m->nsteps; i++)
-        free_step(&m->steps[i]);
+        wh_step_clear(&m->steps[i]);
     free(m->variables);
     free(m->masks);
     free(m->endpoints);

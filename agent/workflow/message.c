@@ -2,6 +2,7 @@
 #include <ctype.h>
 
 #include "wherry/base/digest.h"
+#include "wherry/job/message.h"
 #include "workflow/workflow_internal.h"
 
 struct build {
@@ -52,7 +53,7 @@ static int add_token(struct build *b, const struct wh_yaml *map, const char *key
     const struct wh_yaml *node = wh_yaml_get(map, key);
     if (!node)
         return 0;
-    wh_autotoken *token = wh_workflow_token(&b->t, node, place, err);
+    wh_autotoken *token = wh_convert_token(&b->t, node, place, err);
     if (!token)
         return -1;
     cJSON_AddItemToObject(object, member, wh_token_to_json(token));
@@ -76,7 +77,7 @@ static bool is_nothing(const struct wh_yaml *node)
 static int need_mapping(const struct build *b, const struct wh_yaml *node, struct wh_error *err)
 {
     if (node->kind == WH_YAML_SEQUENCE || (node->kind == WH_YAML_SCALAR && !strstr(node->text, "${{")))
-        return wh_workflow_fail(&b->t, node, err, "Expected a mapping");
+        return wh_convert_fail(&b->t, node, err, "Expected a mapping");
     return 0;
 }
 
@@ -93,45 +94,22 @@ static int add_mapping(struct build *b, const struct wh_yaml *map, const char *k
 
 /* ---- steps ---- */
 
-/* "Expected format" is what GitHub says. */
 static int parse_uses(struct build *b, const struct wh_yaml *at, cJSON *reference, struct wh_error *err)
 {
-    const char *text = at->text;
+    struct wh_step_reference r = {0};
+    wh_autoerror cause = {0};
     if (at->kind != WH_YAML_SCALAR)
-        return wh_workflow_fail(&b->t, at, err, "Expected a string");
-    if (wh_starts_with_ci(text, "docker://")) {
-        if (wh_view_trim(wh_view_of(text + strlen("docker://"))).len == 0)
-            return wh_workflow_fail(&b->t, at, err, "Expected format docker://{image}. Actual '%s'", text);
-        cJSON_AddStringToObject(reference, "type", "containerRegistry");
-        cJSON_AddStringToObject(reference, "image", text + strlen("docker://"));
-        return 0;
-    }
-    cJSON_AddStringToObject(reference, "type", "repository");
-    if (wh_starts_with(text, "./") || wh_starts_with(text, ".\\")) {
-        cJSON_AddStringToObject(reference, "repositoryType", "self");
-        cJSON_AddStringToObject(reference, "path", text);
-        return 0;
-    }
-    struct wh_view name;
-    struct wh_view ref;
-    struct wh_view owner;
-    struct wh_view rest;
-    struct wh_view repo;
-    struct wh_view path;
-    bool good = wh_view_split(wh_view_of(text), '@', &name, &ref) && ref.len > 0 &&
-                wh_view_split(name, '/', &owner, &rest);
-    if (good)
-        (void)wh_view_split(rest, '/', &repo, &path);
-    if (!good || owner.len == 0 || repo.len == 0)
-        return wh_workflow_fail(&b->t, at, err, "Expected format {owner}/{repo}[/path]@{ref}. Actual '%s'",
-                                text);
-    wh_autofree char *full = wh_printf("%.*s/%.*s", (int)owner.len, owner.data, (int)repo.len, repo.data);
-    wh_autofree char *ref_text = wh_view_dup(ref);
-    wh_autofree char *path_text = wh_view_dup(path);
-    cJSON_AddStringToObject(reference, "name", full);
-    cJSON_AddStringToObject(reference, "ref", ref_text);
-    cJSON_AddStringToObject(reference, "repositoryType", "GitHub");
-    cJSON_AddStringToObject(reference, "path", path_text);
+        return wh_convert_fail(&b->t, at, err, "Expected a string");
+    if (wh_step_reference_parse(at->text, &r, &cause) < 0)
+        return wh_convert_fail(&b->t, at, err, "%s", wh_error_text(&cause));
+    bool image = r.type == WH_REFERENCE_CONTAINER;
+    wh_json_add_string(reference, "type", image ? "containerRegistry" : "repository");
+    wh_json_add_string(reference, "image", r.image);
+    wh_json_add_string(reference, "name", r.name);
+    wh_json_add_string(reference, "ref", r.ref);
+    wh_json_add_string(reference, "repositoryType", r.repository_type);
+    wh_json_add_string(reference, "path", r.path);
+    wh_step_reference_clear(&r);
     return 0;
 }
 
@@ -164,7 +142,7 @@ static int add_pair_token(struct build *b, cJSON *list, const char *key, const s
 {
     if (!value)
         return 0;
-    wh_autotoken *token = wh_workflow_token(&b->t, value, WH_PLACE_STEP, err);
+    wh_autotoken *token = wh_convert_token(&b->t, value, WH_PLACE_STEP, err);
     if (!token)
         return -1;
     cJSON *pair = cJSON_CreateObject();
@@ -206,8 +184,7 @@ static int fill_step(struct build *b, const struct wh_yaml *step, cJSON *json, s
     wh_strv_add(&b->names, name);
     cJSON_AddStringToObject(json, "name", name);
     cJSON_AddStringToObject(json, "contextName", name);
-    wh_autofree char *condition =
-        wh_workflow_condition(&b->t, wh_yaml_get(step, "if"), WH_PLACE_STEP_IF, err);
+    wh_autofree char *condition = wh_convert_condition(&b->t, wh_yaml_get(step, "if"), WH_PLACE_STEP_IF, err);
     if (!condition)
         return -1;
     cJSON_AddStringToObject(json, "condition", condition);
@@ -274,7 +251,7 @@ static int add_layers(struct build *b, const char *key, const char *member, enum
             continue;
         if (need_mapping(b, node, err) < 0)
             return -1;
-        wh_autotoken *token = wh_workflow_token(&b->t, node, i == 0 ? of_workflow : of_job, err);
+        wh_autotoken *token = wh_convert_token(&b->t, node, i == 0 ? of_workflow : of_job, err);
         if (!token)
             return -1;
         cJSON_AddItemToArray(list, wh_token_to_json(token));
@@ -290,9 +267,9 @@ static int add_environment(struct build *b, struct wh_error *err)
         return 0;
     cJSON *json = cJSON_AddObjectToObject(b->message, "actionsEnvironment");
     const struct wh_yaml *name = node->kind == WH_YAML_MAPPING ? wh_yaml_get(node, "name") : node;
-    wh_autofree char *text = name ? wh_workflow_text(&b->t, name, err) : NULL;
+    wh_autofree char *text = name ? wh_convert_text(&b->t, name, err) : NULL;
     if (!text)
-        return name ? -1 : wh_workflow_fail(&b->t, node, err, "Required property is missing: name");
+        return name ? -1 : wh_convert_fail(&b->t, node, err, "Required property is missing: name");
     cJSON_AddStringToObject(json, "name", text);
     return node->kind == WH_YAML_MAPPING
                ? add_token(b, node, "url", WH_PLACE_ENVIRONMENT_URL, json, "url", err)
@@ -418,7 +395,7 @@ cJSON *wh_workflow_message(const struct wh_workflow *w, const char *job_id,
         return NULL;
     }
     const struct wh_yaml *name = wh_yaml_get(b.job, "name");
-    wh_autofree char *display = name ? wh_workflow_text(&b.t, name, err) : wh_strdup(job_id);
+    wh_autofree char *display = name ? wh_convert_text(&b.t, name, err) : wh_strdup(job_id);
     if (!display)
         return NULL;
     b.message = cJSON_CreateObject();

@@ -37,20 +37,20 @@ static int check_keys(const struct wh_convert *t, const struct wh_yaml *map, con
                       struct wh_error *err)
 {
     if (map->kind != WH_YAML_MAPPING)
-        return wh_workflow_fail(t, map, err, "Expected a mapping");
+        return wh_convert_fail(t, map, err, "Expected a mapping");
     for (size_t i = 0; i + 1 < map->nitems; i += 2) {
         const struct wh_yaml *key = map->items[i];
         if (key->kind != WH_YAML_SCALAR)
-            return wh_workflow_fail(t, key, err, "Expected a string");
+            return wh_convert_fail(t, key, err, "Expected a string");
         if (!known_key(key->text, keys)) {
             const char *near = wh_did_you_mean(key->text, keys);
-            return wh_workflow_fail(
+            return wh_convert_fail(
                 t, key, err, near ? "Unexpected value '%s' (did you mean '%s'?)" : "Unexpected value '%s'",
                 key->text, near);
         }
         for (size_t k = 0; k < i; k += 2)
             if (wh_streq_ci(map->items[k]->text, key->text))
-                return wh_workflow_fail(t, key, err, "'%s' is already defined", key->text);
+                return wh_convert_fail(t, key, err, "'%s' is already defined", key->text);
     }
     return 0;
 }
@@ -65,7 +65,7 @@ static int check_id(const struct wh_convert *t, const struct wh_yaml *at, const 
     for (size_t i = 0; i < len && good; i++)
         good = isalnum((unsigned char)id[i]) || id[i] == '_' || id[i] == '-';
     if (!good)
-        return wh_workflow_fail(
+        return wh_convert_fail(
             t, at, err,
             "The identifier '%s' is invalid. %s IDs may only contain alphanumeric characters, '_', and '-'. "
             "IDs must start with a letter or '_', must not start with '__' and must be less than 100 "
@@ -82,22 +82,22 @@ int wh_workflow_check_step(const struct wh_convert *t, const struct wh_yaml *ste
     for (size_t i = 0; i < WH_COUNT(scalars); i++) {
         const struct wh_yaml *node = wh_yaml_get(step, scalars[i]);
         if (node && node->kind != WH_YAML_SCALAR)
-            return wh_workflow_fail(t, node, err, "A %s was not expected",
-                                    node->kind == WH_YAML_MAPPING ? "mapping" : "sequence");
+            return wh_convert_fail(t, node, err, "A %s was not expected",
+                                   node->kind == WH_YAML_MAPPING ? "mapping" : "sequence");
     }
     const struct wh_yaml *run = wh_yaml_get(step, "run");
     const struct wh_yaml *uses = wh_yaml_get(step, "uses");
     if (!run == !uses)
-        return wh_workflow_fail(
+        return wh_convert_fail(
             t, step, err, run ? "A step can't have both 'run' and 'uses'" : "A step needs 'run' or 'uses'");
     static const char *const of_run[] = {"shell", "working-directory"};
     for (size_t i = 0; i < WH_COUNT(of_run); i++)
         if (uses && wh_yaml_get(step, of_run[i]))
-            return wh_workflow_fail(t, wh_yaml_get(step, of_run[i]), err,
-                                    "Unexpected value '%s': it belongs to 'run' steps", of_run[i]);
+            return wh_convert_fail(t, wh_yaml_get(step, of_run[i]), err,
+                                   "Unexpected value '%s': it belongs to 'run' steps", of_run[i]);
     if (run && wh_yaml_get(step, "with"))
-        return wh_workflow_fail(t, wh_yaml_get(step, "with"), err,
-                                "Unexpected value 'with': it belongs to 'uses' steps");
+        return wh_convert_fail(t, wh_yaml_get(step, "with"), err,
+                               "Unexpected value 'with': it belongs to 'uses' steps");
     const struct wh_yaml *id = wh_yaml_get(step, "id");
     return id ? check_id(t, id, "Step", err) : 0;
 }
@@ -105,9 +105,9 @@ int wh_workflow_check_step(const struct wh_convert *t, const struct wh_yaml *ste
 static int check_steps(const struct wh_convert *t, const struct wh_yaml *steps, struct wh_error *err)
 {
     if (steps->kind != WH_YAML_SEQUENCE)
-        return wh_workflow_fail(t, steps, err, "Expected a sequence of steps");
+        return wh_convert_fail(t, steps, err, "Expected a sequence of steps");
     if (steps->nitems > WH_MAX_WORKFLOW_STEPS)
-        return wh_workflow_fail(t, steps, err, "A job has at most %u steps", WH_MAX_WORKFLOW_STEPS);
+        return wh_convert_fail(t, steps, err, "A job has at most %u steps", WH_MAX_WORKFLOW_STEPS);
     for (size_t i = 0; i < steps->nitems; i++) {
         if (wh_workflow_check_step(t, steps->items[i], err) < 0)
             return -1;
@@ -115,7 +115,7 @@ static int check_steps(const struct wh_convert *t, const struct wh_yaml *steps, 
         for (size_t k = 0; id && k < i; k++) {
             const struct wh_yaml *other = wh_yaml_get(steps->items[k], "id");
             if (other && wh_streq_ci(other->text, id->text))
-                return wh_workflow_fail(
+                return wh_convert_fail(
                     t, id, err, "The identifier '%s' may not be used more than once within the same scope.",
                     id->text);
         }
@@ -127,16 +127,16 @@ static int check_job(const struct wh_convert *t, const struct wh_yaml *id, const
                      struct wh_error *err)
 {
     if (id->kind != WH_YAML_SCALAR)
-        return wh_workflow_fail(t, id, err, "Expected a string");
+        return wh_convert_fail(t, id, err, "Expected a string");
     if (check_id(t, id, "Job", err) < 0 || check_keys(t, job, job_keys, err) < 0)
         return -1;
     const struct wh_yaml *steps = wh_yaml_get(job, "steps");
     if (wh_yaml_get(job, "uses"))
-        return steps ? wh_workflow_fail(t, steps, err, "Unexpected value 'steps': the job has 'uses'") : 0;
+        return steps ? wh_convert_fail(t, steps, err, "Unexpected value 'steps': the job has 'uses'") : 0;
     if (!wh_yaml_get(job, "runs-on"))
-        return wh_workflow_fail(t, id, err, "Required property is missing: runs-on");
+        return wh_convert_fail(t, id, err, "Required property is missing: runs-on");
     if (!steps)
-        return wh_workflow_fail(t, id, err, "Required property is missing: steps");
+        return wh_convert_fail(t, id, err, "Required property is missing: steps");
     return check_steps(t, steps, err);
 }
 
@@ -149,23 +149,23 @@ static int check_workflow(struct wh_workflow *w, struct wh_error *err)
     if (check_keys(&t, w->root, top_keys, err) < 0)
         return -1;
     if (!wh_yaml_get(w->root, "on"))
-        return wh_workflow_fail(&t, w->root, err, "Required property is missing: on");
+        return wh_convert_fail(&t, w->root, err, "Required property is missing: on");
     w->jobs = wh_yaml_get(w->root, "jobs");
     if (!w->jobs)
-        return wh_workflow_fail(&t, w->root, err, "Required property is missing: jobs");
+        return wh_convert_fail(&t, w->root, err, "Required property is missing: jobs");
     if (w->jobs->kind != WH_YAML_MAPPING)
-        return wh_workflow_fail(&t, w->jobs, err, "Expected a mapping");
+        return wh_convert_fail(&t, w->jobs, err, "Expected a mapping");
     if (w->jobs->nitems == 0)
-        return wh_workflow_fail(&t, w->jobs, err, "There must be at least one job");
+        return wh_convert_fail(&t, w->jobs, err, "There must be at least one job");
     if (w->jobs->nitems / 2 > WH_MAX_WORKFLOW_JOBS)
-        return wh_workflow_fail(&t, w->jobs, err, "A workflow has at most %u jobs", WH_MAX_WORKFLOW_JOBS);
+        return wh_convert_fail(&t, w->jobs, err, "A workflow has at most %u jobs", WH_MAX_WORKFLOW_JOBS);
     for (size_t i = 0; i + 1 < w->jobs->nitems; i += 2) {
         if (check_job(&t, w->jobs->items[i], w->jobs->items[i + 1], err) < 0)
             return -1;
         for (size_t k = 0; k < i; k += 2)
             if (wh_streq_ci(w->jobs->items[k]->text, w->jobs->items[i]->text))
-                return wh_workflow_fail(&t, w->jobs->items[i], err, "'%s' is already defined",
-                                        w->jobs->items[i]->text);
+                return wh_convert_fail(&t, w->jobs->items[i], err, "'%s' is already defined",
+                                       w->jobs->items[i]->text);
     }
     return 0;
 }
@@ -235,7 +235,7 @@ char *wh_workflow_job_condition(const struct wh_workflow *w, size_t i)
 {
     struct wh_convert t = {.file = w->file};
     const struct wh_yaml *node = wh_yaml_get(w->jobs->items[2 * i + 1], "if");
-    return node ? wh_workflow_condition(&t, node, WH_PLACE_JOB_IF, NULL) : NULL;
+    return node ? wh_convert_condition(&t, node, WH_PLACE_JOB_IF, NULL) : NULL;
 }
 
 unsigned wh_workflow_job_timeout(const struct wh_workflow *w, size_t i)

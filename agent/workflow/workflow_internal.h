@@ -3,8 +3,8 @@
 #define WH_WORKFLOW_INTERNAL_H
 
 #include "wherry/base/yaml.h"
+#include "wherry/job/convert.h"
 #include "wherry/workflow/workflow.h"
-#include "workflow/token.h"
 
 struct wh_workflow {
     char *file; /* as shown */

@@ -37,6 +37,12 @@ struct wh_step {
     bool enabled;
 };
 
+/* From the text of `uses:`: docker://IMAGE, ./path, owner/repo[/path]@ref. The error says what is expected,
+ * without a place. */
+int wh_step_reference_parse(const char *text, struct wh_step_reference *out, struct wh_error *err);
+void wh_step_reference_clear(struct wh_step_reference *r);
+void wh_step_clear(struct wh_step *s);
+
 struct wh_variable {
     char *name;
     char *value; /* never NULL */

@@ -201,7 +201,7 @@ static void test_step_errors(void **state)
         {"      - run: echo ${{ github.sha", "The expression is not closed"},
         {"      - run: echo ${{ }}", "(Line: 6, Col: 14)"},
         {"      - run: echo ${{ nosuch.x }}", "nosuch"},
-        {"      - {run: x, if: 'a ==='}", "(Line: 6, Col: 23)"},
+        {"      - {run: x, if: 'a ==='}", "(Line: 6, Col: 22)"},
         {"      - {run: x, env: {A: 1, a: 2}}", "'a' is already defined"},
         {"      - {run: [x]}", "sequence"},
     };

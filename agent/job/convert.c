@@ -1,7 +1,7 @@
-#include "workflow/token.h"
+#include "wherry/job/convert.h"
 
-int wh_workflow_fail(const struct wh_convert *t, const struct wh_yaml *at, struct wh_error *err,
-                     const char *fmt, ...)
+int wh_convert_fail(const struct wh_convert *t, const struct wh_yaml *at, struct wh_error *err,
+                    const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -10,17 +10,17 @@ int wh_workflow_fail(const struct wh_convert *t, const struct wh_yaml *at, struc
     return wh_fail(err, WH_E_PARSE, "%s (Line: %u, Col: %u): %s", t->file, at->line, at->col, text);
 }
 
-char *wh_workflow_text(const struct wh_convert *t, const struct wh_yaml *scalar, struct wh_error *err)
+char *wh_convert_text(const struct wh_convert *t, const struct wh_yaml *scalar, struct wh_error *err)
 {
     struct wh_yaml_value value;
     if (scalar->kind != WH_YAML_SCALAR) {
-        wh_workflow_fail(t, scalar, err, "%s",
-                         scalar->kind == WH_YAML_MAPPING ? "A mapping was not expected"
-                                                         : "A sequence was not expected");
+        wh_convert_fail(t, scalar, err, "%s",
+                        scalar->kind == WH_YAML_MAPPING ? "A mapping was not expected"
+                                                        : "A sequence was not expected");
         return NULL;
     }
     if (!wh_yaml_value(scalar, &value)) {
-        wh_workflow_fail(t, scalar, err, "Unexpected value '%s'", scalar->text);
+        wh_convert_fail(t, scalar, err, "Unexpected value '%s'", scalar->text);
         return NULL;
     }
     if (value.type == WH_YAML_BOOL)
@@ -34,24 +34,25 @@ char *wh_workflow_text(const struct wh_convert *t, const struct wh_yaml *scalar,
     return wh_str_steal(&text);
 }
 
-char *wh_workflow_condition(const struct wh_convert *t, const struct wh_yaml *node, enum wh_place place,
-                            struct wh_error *err)
+char *wh_convert_condition(const struct wh_convert *t, const struct wh_yaml *node, enum wh_place place,
+                           struct wh_error *err)
 {
     if (!node)
         return wh_strdup("success()");
-    wh_autofree char *text = wh_workflow_text(t, node, err);
+    wh_autofree char *text = wh_convert_text(t, node, err);
     if (!text)
         return NULL;
     wh_autoerror cause = {0};
     char *condition = wh_condition_from_text(text, wh_place_allows(place), &cause);
     if (!condition)
-        wh_workflow_fail(t, node, err, "%s", wh_error_text(&cause));
+        wh_convert_fail(t, node, err, "%s", wh_error_text(&cause));
     return condition;
 }
 
-static struct wh_token *token_at(enum wh_token_type type, const struct wh_yaml *at)
+static struct wh_token *token_at(const struct wh_convert *t, enum wh_token_type type,
+                                 const struct wh_yaml *at)
 {
-    return wh_token_new(type, 1, (int)at->line, (int)at->col);
+    return wh_token_new(type, t->file_index > 0 ? t->file_index : 1, (int)at->line, (int)at->col);
 }
 
 static struct wh_token *string_token(const struct wh_convert *t, const struct wh_yaml *at, const char *text,
@@ -60,10 +61,10 @@ static struct wh_token *string_token(const struct wh_convert *t, const struct wh
     wh_autoerror cause = {0};
     struct wh_token *token = wh_template_from_text(text, strlen(text), key, wh_place_allows(place), &cause);
     if (!token) {
-        wh_workflow_fail(t, at, err, "%s", wh_error_text(&cause));
+        wh_convert_fail(t, at, err, "%s", wh_error_text(&cause));
         return NULL;
     }
-    token->file = 1;
+    token->file = t->file_index > 0 ? t->file_index : 1;
     token->line = (int)at->line;
     token->col = (int)at->col;
     return token;
@@ -74,21 +75,21 @@ static struct wh_token *scalar_token(const struct wh_convert *t, const struct wh
 {
     struct wh_yaml_value value;
     if (!wh_yaml_value(node, &value)) {
-        wh_workflow_fail(t, node, err, "Unexpected value '%s'", node->text);
+        wh_convert_fail(t, node, err, "Unexpected value '%s'", node->text);
         return NULL;
     }
     struct wh_token *token;
     switch (value.type) {
     case WH_YAML_BOOL:
-        token = token_at(WH_TOKEN_BOOL, node);
+        token = token_at(t, WH_TOKEN_BOOL, node);
         token->boolean = value.boolean;
         return token;
     case WH_YAML_NUMBER:
-        token = token_at(WH_TOKEN_NUMBER, node);
+        token = token_at(t, WH_TOKEN_NUMBER, node);
         token->number = value.number;
         return token;
     case WH_YAML_NULL:
-        return token_at(WH_TOKEN_NULL, node);
+        return token_at(t, WH_TOKEN_NULL, node);
     default:
         return string_token(t, node, node->text, false, place, err);
     }
@@ -111,11 +112,11 @@ static int add_pair(struct wh_convert *t, const struct wh_yaml *map, size_t i, e
                     unsigned depth, struct wh_token *out, struct wh_error *err)
 {
     const struct wh_yaml *key = map->items[i];
-    wh_autofree char *text = wh_workflow_text(t, key, err);
+    wh_autofree char *text = wh_convert_text(t, key, err);
     if (!text)
         return -1;
     if (key_repeats(map, i))
-        return wh_workflow_fail(t, key, err, "'%s' is already defined", text);
+        return wh_convert_fail(t, key, err, "'%s' is already defined", text);
     wh_autotoken *name = string_token(t, key, text, true, place, err);
     if (!name)
         return -1;
@@ -130,13 +131,13 @@ static struct wh_token *token_of(struct wh_convert *t, const struct wh_yaml *nod
                                  unsigned depth, struct wh_error *err)
 {
     if (++t->count > WH_MAX_YAML_NODES || depth > WH_MAX_YAML_DEPTH) {
-        wh_workflow_fail(t, node, err, "Maximum object size exceeded");
+        wh_convert_fail(t, node, err, "Maximum object size exceeded");
         return NULL;
     }
     if (node->kind == WH_YAML_SCALAR)
         return scalar_token(t, node, place, err);
     bool map = node->kind == WH_YAML_MAPPING;
-    wh_autotoken *token = token_at(map ? WH_TOKEN_MAPPING : WH_TOKEN_SEQUENCE, node);
+    wh_autotoken *token = token_at(t, map ? WH_TOKEN_MAPPING : WH_TOKEN_SEQUENCE, node);
     for (size_t i = 0; i < node->nitems; i += map ? 2 : 1) {
         if (map) {
             if (add_pair(t, node, i, place, depth, token, err) < 0)
@@ -151,8 +152,8 @@ static struct wh_token *token_of(struct wh_convert *t, const struct wh_yaml *nod
     return wh_steal(&token);
 }
 
-struct wh_token *wh_workflow_token(struct wh_convert *t, const struct wh_yaml *node, enum wh_place place,
-                                   struct wh_error *err)
+struct wh_token *wh_convert_token(struct wh_convert *t, const struct wh_yaml *node, enum wh_place place,
+                                  struct wh_error *err)
 {
     return token_of(t, node, place, 0, err);
 }
