@@ -8,13 +8,13 @@ from aiohttp import web
 
 from . import schema
 from .endpoint import Call, Refuse, Route, answer, broker_error
-from .model import Message, Runner, Session, guid
+from .model import Job, Message, Runner, Session, guid
 
 ZERO = "00000000-0000-0000-0000-000000000000"
 POLL_QUERY = {"sessionId", "status", "runnerVersion", "os", "architecture", "disableUpdate"}
 ACK_QUERY = {"sessionId", "status", "runnerVersion", "os", "architecture"}
 
-_SESSION = schema.record(
+SESSION = schema.record(
     {
         "sessionId": schema.one_of(ZERO),
         "ownerName": schema.text,
@@ -37,7 +37,7 @@ _ACK = schema.record({"runnerRequestId": schema.text})
 
 async def create_session(call: Call) -> web.Response:
     service, runner = call.service, call.runner()
-    body = call.json(_SESSION)
+    body = call.json(SESSION)
     agent = body["agent"]
     if agent["id"] != runner.id or agent["name"] != runner.name:
         call.error("session", f"agent is {agent['id']} {agent['name']!r}, the token is of {runner.id} {runner.name!r}")
@@ -64,24 +64,30 @@ async def delete_session(call: Call) -> web.Response:
     return web.Response(status=204)
 
 
-def _check_identity(call: Call, runner: Runner, query: dict[str, str]) -> Session:
-    """The session that the query names; the other parameters are held against what is known of the runner."""
+def check_values(call: Call, query: dict[str, str]) -> None:
     for name, allowed in (("status", ("Online", "Busy")), ("os", ("Linux",)), ("architecture", ("X64", "ARM64", "ARM")),
                           ("disableUpdate", ("true", "false"))):
         if name in query and query[name] not in allowed:
             call.error("query", f"{name} is {query[name]!r}, expected one of {', '.join(allowed)}")
+
+
+def _check_identity(call: Call, runner: Runner, query: dict[str, str]) -> Session:
+    """The session that the query names; the other parameters are held against what is known of the runner."""
+    check_values(call, query)
     session = runner.session
     if session is None or query.get("sessionId") != session.id:
         raise Refuse(broker_error(403, "RunnerSessionInvalid", "the session is unknown or expired"))
+    if session.v1 and not session.migrated:
+        call.error("session", "a V1 session is used at the broker, although no message sent it there")
     session.last_seen = call.service.clock.stamp()
     return session
 
 
-def _gone(request: web.Request) -> bool:
+def gone(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-def _take(call: Call, runner: Runner, status: str) -> Message | None:
+def take(call: Call, runner: Runner, status: str) -> Message | None:
     """The next message for this poll: control messages first, then a job if the runner is free."""
     if runner.queue:
         message = runner.queue[0]
@@ -91,31 +97,44 @@ def _take(call: Call, runner: Runner, status: str) -> Message | None:
         runner.queue.popleft()
         if not message.repeat:
             return message
-        return _take(call, runner, status)
+        return take(call, runner, status)
     return call.service.assign(runner) if status == "Online" else None
+
+
+def note_poll(call: Call, runner: Runner, session: Session, query: dict[str, str]) -> str:
+    """A poll begins; returns its status."""
+    service, status = call.service, query.get("status", "")
+    running = service.running_job(runner)
+    if status == "Busy" and running is None and service.clock.stamp() - service.last_completion(runner) > 5 + service.clock.slack:
+        call.error("poll", "status is Busy, but this runner has no job")
+    runner.status, runner.polls = status, runner.polls + 1
+    session.poll += 1
+    service.notify()  # also for those who wait until a runner polls
+    return status
+
+
+def note_delivery(call: Call, runner: Runner, found: Message) -> None:
+    runner.delivered[found.id] = found
+    job = call.service.jobs.get(found.job or "")
+    if job is not None and found.type in ("RunnerJobRequest", "PipelineAgentJobRequest"):
+        job.mark("delivered", call.service.clock.stamp())
+        if found.type == "PipelineAgentJobRequest":
+            job.state = "acquired"
+            job.mark("acquired", call.service.clock.stamp())
 
 
 async def message(call: Call) -> web.Response:
     service, runner = call.service, call.runner()
     query = call.query(POLL_QUERY)
     session = _check_identity(call, runner, query)
-    status = query.get("status", "")
-    running = service.running_job(runner)
-    if status == "Busy" and running is None and service.clock.stamp() - service.last_completion(runner) > 5 + service.clock.slack:
-        call.error("poll", "status is Busy, but this runner has no job")
-    runner.status, runner.polls = status, runner.polls + 1
-    service.notify()  # for those who wait until a runner polls
-    session.poll += 1
-    service.notify()
+    status = note_poll(call, runner, session, query)
     mine, ends = session.poll, service.clock.stamp() + service.options.hold
     while True:
-        if session.poll != mine or runner.session is not session or _gone(call.request):
+        if session.poll != mine or runner.session is not session or gone(call.request):
             return web.Response(status=202)
-        found = _take(call, runner, status)
+        found = take(call, runner, status)
         if found is not None:
-            runner.delivered[found.id] = found
-            if found.job and found.type == "RunnerJobRequest":
-                service.jobs[found.job].mark("delivered", service.clock.stamp())
+            note_delivery(call, runner, found)
             body = {"messageId": found.id, "messageType": found.type, "body": found.body}
             return answer(200, body if found.iv is None else {**body, "iv": found.iv})
         left = ends - service.clock.stamp()
@@ -144,9 +163,26 @@ async def acknowledge(call: Call) -> web.Response:
     return answer(200, {})
 
 
+def v1_job_request(message_id: int, job: Job) -> Message:
+    """The job itself."""
+    return Message(message_id, "PipelineAgentJobRequest", json.dumps(job.message), job.id)
+
+
+def check_renewal(call: Call, job: Job, now: float) -> None:
+    """Renewals come each minute; the first at once."""
+    slack = call.service.clock.slack
+    late = call.service.options.renew_late + slack
+    if job.renewals and now - job.renewals[-1] > late and not job.lenient & {"renew"}:
+        call.error("renew", f"{now - job.renewals[-1]:.1f} s after the last renew (every 60 s is due)", job)
+    if not job.renewals and now - job.times["acquired"] > 30 + slack and not job.lenient & {"renew"}:
+        call.error("renew", f"first renew {now - job.times['acquired']:.1f} s after acquire", job)
+
+
 def job_request(run_url: str, message_id: int, request: str, acknowledge_it: bool, billing: str | None, job: str) -> Message:
     """The small message that announces a job."""
-    body = {"id": guid(), "runner_request_id": request, "should_acknowledge": acknowledge_it, "run_service_url": run_url}
+    body: dict[str, object] = {"id": guid(), "runner_request_id": request, "should_acknowledge": acknowledge_it}
+    if run_url:
+        body["run_service_url"] = run_url
     if billing:
         body["billing_owner_id"] = billing
     return Message(message_id, "RunnerJobRequest", json.dumps(body), job)

@@ -18,7 +18,7 @@ _MESSAGE = schema.record({"count": schema.at_least(1), "value": schema.list_of(s
                           "startLine": schema.at_least(1)})
 
 
-def _take(call: Call, job: Job, data: str) -> None:
+def take(call: Call, job: Job, data: str) -> None:
     service = call.service
     service.recorder.scan(data.encode(), "a feed message", call.record, job.id)
     try:
@@ -60,7 +60,7 @@ async def ingest(call: Call) -> web.StreamResponse:
                 else:
                     await apply_before(call, fault)
                     break
-            _take(call, job, message.data)
+            take(call, job, message.data)
         elif message.type == WSMsgType.BINARY:
             call.error("feed", "binary message", job)
         elif message.type == WSMsgType.ERROR:

@@ -7,6 +7,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from .model import Job, guid, new_secret
+from .v1 import JOBS
 
 if TYPE_CHECKING:
     from .service import Service
@@ -24,6 +25,10 @@ def create(service: "Service", spec: dict[str, Any]) -> Job:
     job = Job(ident, plan, guid(), None, None, spec.get("content_type", "application/json; charset=utf-8"),
               spec.get("repo", "acme/web"), spec.get("labels", ["self-hosted"]), token, name, set(spec.get("lenient", [])),
               spec.get("billing", "U_1"), spec.get("acknowledge", True))
+    flow = spec.get("flow", service.options.job_flow)
+    job.announced = {"run": "RunnerJobRequest", "pipelines": "PipelineAgentJobRequest"}.get(flow, flow)
+    if job.announced == "PipelineAgentJobRequest":
+        job.number = service.next_request()
     if "raw" in spec:
         job.raw = base64.b64decode(spec["raw"])
     else:
@@ -40,9 +45,37 @@ def _value(message: dict[str, Any], variable: str) -> Any:
     return (message.get("variables", {}).get(variable) or {}).get("value")
 
 
+def _v1_endpoint(service: "Service", job: Job) -> dict[str, Any]:
+    data = {"PipelinesServiceUrl": service.url + JOBS + "/"}
+    if service.options.v1_results:
+        data["ResultsServiceUrl"] = service.url + "/_results/"
+    if service.options.v1_websocket:
+        data["FeedStreamUrl"] = service.url.replace("http", "ws", 1) + "/_results/_ws/ingest.sock"
+    return {"name": "SystemVssConnection", "url": service.url + JOBS + "/", "isShared": False, "isReady": True,
+            "authorization": {"scheme": "OAuth", "parameters": {"AccessToken": job.token}}, "data": data}
+
+
+def _fill_v1(service: "Service", job: Job, message: dict[str, Any]) -> None:
+    """What is other in the message of a V1 job."""
+    message.setdefault("messageType", "PipelineAgentJobRequest")
+    message.setdefault("plan", {"scopeIdentifier": guid(), "planType": "Build", "planId": job.plan, "version": service.options.v1_plan_version,
+                                "artifactUri": None, "definition": None, "owner": None})
+    message.setdefault("timeline", {"id": guid(), "changeId": 1, "location": None})
+    message.setdefault("requestId", job.number)
+    message.setdefault("lockedUntil", service.clock.iso(600))
+    message.setdefault("resources", {"endpoints": [_v1_endpoint(service, job)]})
+    variables = message.setdefault("variables", {})
+    if not service.options.v1_results:
+        variables.setdefault("system.github.results_endpoint", {"value": ""})
+        variables.setdefault("system.github.launch_endpoint", {"value": ""})
+
+
 def _fill(service: "Service", job: Job, message: dict[str, Any]) -> dict[str, Any]:
     """Whatever the test left out of the message."""
     ws = service.url.replace("http", "ws", 1)
+    if job.announced == "PipelineAgentJobRequest":
+        job.billing = None
+        _fill_v1(service, job, message)
     message.setdefault("messageType", "RunnerJobRequest")
     message.setdefault("plan", {"scopeIdentifier": "00000000-0000-0000-0000-000000000000", "planType": "actions", "planId": job.plan,
                                 "version": 0})
@@ -74,6 +107,9 @@ def _fill(service: "Service", job: Job, message: dict[str, Any]) -> dict[str, An
     message.setdefault("steps", [])
     for step in message["steps"]:
         step.setdefault("id", guid())
+    if job.announced == "PipelineAgentJobRequest" and not service.options.v1_results:
+        for name in ("system.github.results_endpoint", "system.github.launch_endpoint"):
+            del variables[name]
     return message
 
 

@@ -46,6 +46,11 @@ class Session:
     owner: str
     last_seen: float
     poll: int = 0
+    v1: bool = False
+    key: bytes | None = None  # V1: what bodies are encrypted with
+    migrated: bool = False  # V1: may poll the broker
+    delivered: bool = False
+    undeleted: dict[int, tuple[Message, float]] = field(default_factory=dict)
 
 
 @dataclass
@@ -67,6 +72,17 @@ class Runner:
     delivered: dict[int, Message] = field(default_factory=dict)
     assertions: set[str] = field(default_factory=set)
     polls: int = 0
+    disable_update: bool = True
+    deleted: list[int] = field(default_factory=list)
+
+
+@dataclass
+class V1Log:
+    """One page of a log as V1 takes it."""
+
+    id: int
+    record: str
+    data: bytearray = field(default_factory=bytearray)
 
 
 @dataclass
@@ -141,6 +157,12 @@ class Job:
     completions: int = 0
     lost_answers: int = 0
     secrets: dict[str, str] = field(default_factory=dict)
+    # V1
+    number: int = 0  # requestId
+    announced: str = "RunnerJobRequest"
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    v1_logs: dict[int, V1Log] = field(default_factory=dict)
+    v1_blobs: dict[tuple[str, str | None], Blob] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:

@@ -113,7 +113,7 @@ async def tenant(call: Call) -> web.Response:
         return answer(404, {"message": "Not Found"})
     token = call.service.tokens.issue("tenant", scope, TOKEN_SECONDS)
     return answer(200, {"url": call.service.url + "/_tenant/", "token": token.value, "token_schema": "OAuthAccessToken",
-                        "use_v2_flow": True})
+                        **({"use_v2_flow": True} if call.service.options.registration == "v2" else {})})
 
 
 async def groups(call: Call) -> web.Response:
@@ -202,7 +202,7 @@ async def jit(call: Call) -> web.Response:
 
     files = {
         ".runner": {"AgentId": str(runner.id), "AgentName": runner.name, "PoolId": "1", "PoolName": "Default", "Ephemeral": "True",
-                    "DisableUpdate": "True", "ServerUrl": service.url + "/_tenant/", "GitHubUrl": scope, "UseV2Flow": "True",
+                    "DisableUpdate": "True", "ServerUrl": service.url + "/_tenant/", "GitHubUrl": scope, "UseV2Flow": str(service.options.listener == "v2"),
                     "WorkFolder": body.get("work_folder") or "_work", "ServerUrlV2": service.url + "/_broker/"},
         ".credentials": {"Scheme": "OAuth", "Data": {"ClientId": runner.client_id, "RequireFipsCryptography": "True",
                                                      "AuthorizationUrl": service.authorization_url(runner)}},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from . import checks, schema
+from . import broker, checks, schema
 from .endpoint import Call, Refuse, Route, answer, run_error
 from .model import ACQUIRE_SECONDS, LOCK_SECONDS, Job
 
@@ -95,10 +95,7 @@ async def renew(call: Call) -> web.Response:
     if job.state == "completed":
         return run_error(404, "the job is completed")
     now = service.clock.stamp()
-    if job.renewals and now - job.renewals[-1] > service.options.renew_late + service.clock.slack and not job.lenient & {"renew"}:
-        call.error("renew", f"{now - job.renewals[-1]:.1f} s after the last renew (every 60 s is due)", job)
-    if not job.renewals and now - job.times["acquired"] > 30 + service.clock.slack and not job.lenient & {"renew"}:
-        call.error("renew", f"first renew {now - job.times['acquired']:.1f} s after acquire", job)
+    broker.check_renewal(call, job, now)
     job.renewals.append(now)
     job.mark("first-renew", now)
     job.state = "running"

@@ -26,6 +26,10 @@ def string(value: Any, path: str, faults: Faults) -> None:
         faults.append(f"{path}: expected a string, got {_kind(value)}")
 
 
+def anything(_value: Any, _path: str, _faults: Faults) -> None:
+    """Not looked at."""
+
+
 def text(value: Any, path: str, faults: Faults) -> None:
     """A string that is not empty."""
     string(value, path, faults)

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from aiohttp import web
 
-from . import blobs, broker, control, feed, oauth, registration, resolve, rest, results, runservice
+from . import blobs, broker, control, feed, oauth, registration, resolve, rest, results, runservice, v1, v1_plan, v1_pools, v1_sessions
 from .clock import Clock
 from .endpoint import MAX_BODY, wrap
 from .faults import Faults
@@ -19,7 +19,7 @@ from .recorder import Recorder
 from .tokens import Tokens
 from .trace import Trace
 
-API_PREFIXES = ("api.", "broker.", "run.", "results.", "oauth.", "launch.")
+API_PREFIXES = ("api.", "broker.", "run.", "results.", "oauth.", "launch.", "v1.")
 REST_WITHOUT_ACCEPT = ("blob.", "rest.", "feed.")
 
 
@@ -42,6 +42,27 @@ class Options:
     repositories: str = ""
     run_url: str = ""
     unknown_actions: list[str] = field(default_factory=list)
+    # Which generation: how runners register, where they listen, and how jobs come: by the run service ("run"), as the message itself
+    # ("pipelines"), or by the V1 job message resource ("message").
+    registration: str = "v2"
+    listener: str = "v2"
+    job_flow: str = "run"
+    # V1: the session's key ("encrypted", "plain", "none"), the hash that wraps it, what is announced of that; what an empty poll is;
+    # migration to the broker ("", "message", "session"); after how long an undeleted message comes again.
+    v1_key: str = "encrypted"
+    v1_hash: str = "sha1"
+    v1_fips: bool = False
+    v1_empty: int = 200
+    v1_migrate: str = ""
+    v1_redeliver: float = 30.0
+    v1_options_only: bool = False  # connectionData names nothing: the map is in OPTIONS
+    v1_max_version: str = ""  # the newest version that the server speaks
+    v1_rename: str = ""  # the agent's new name, told at renewals
+    v1_old: bool = False  # answers to registration leave out what old servers do not know
+    v1_results: bool = False  # a V1 job has a results endpoint too
+    v1_websocket: bool = True  # a V1 job has a FeedStreamUrl
+    v1_plan_version: int = 9
+    v1_config: dict[str, dict[str, Any]] = field(default_factory=dict)  # what a configuration refresh changes
     groups: list[dict[str, Any]] = field(
         default_factory=lambda: [{"id": 1, "name": "Default", "default": True, "is_hosted": False},
                                  {"id": 2, "name": "GitHub Actions", "default": False, "is_hosted": True},
@@ -63,7 +84,9 @@ class Service:
         self.url = public_url
         self.port = 0
         self._waiters: set[asyncio.Event] = set()
-        self._numbers = {"runner": 4710, "message": 16}
+        self.configs: list[dict[str, Any]] = []  # what configuration refreshes sent
+        self.updates: list[dict[str, Any]] = []  # what update states said
+        self._numbers = {"runner": 4710, "message": 16, "request": 87}
         self._completions: dict[int, float] = {}
         self._runner: web.AppRunner | None = None
         self._server: asyncio.base_events.Server | None = None
@@ -86,6 +109,9 @@ class Service:
 
     def next_message(self) -> int:
         return self._next("message")
+
+    def next_request(self) -> int:
+        return self._next("request")
 
     def authorization_url(self, runner: Runner) -> str:
         return f"{self.url}/_token/{runner.id}"
@@ -130,7 +156,10 @@ class Service:
             if scope != runner.scope.lower() and scope.rpartition("/")[0] != runner.scope.lower():
                 continue
             job.state, job.runner = "assigned", runner.id
-            return broker.job_request(self.options.run_url or self.url + "/_run/7/", self.next_message(), job.request, job.acknowledge, job.billing, job.id)
+            if job.announced == "PipelineAgentJobRequest":
+                return broker.v1_job_request(self.next_message(), job)
+            url = "" if job.announced == "message" else self.options.run_url or self.url + "/_run/7/"
+            return broker.job_request(url, self.next_message(), job.request, job.acknowledge, job.billing, job.id)
         return None
 
     def job_ended(self, job: Job) -> None:
@@ -152,7 +181,7 @@ class Service:
     # -- HTTP --------------------------------------------------------------------------------------------------------
     def application(self) -> web.Application:
         app = web.Application(client_max_size=MAX_BODY)
-        for module in (registration, oauth, broker, runservice, results, blobs, resolve, rest):
+        for module in (registration, oauth, broker, runservice, results, blobs, resolve, rest, v1, v1_pools, v1_sessions, v1_plan):
             for verb, path, name, handler in module.routes():
                 api = not name.startswith(REST_WITHOUT_ACCEPT)
                 app.router.add_route(verb, path, wrap(self, name, handler, api))
