@@ -11,6 +11,7 @@ from typing import Any, Awaitable, Callable, Iterable
 
 from aiohttp import web
 
+from . import headers
 from .endpoint import Call, Refuse, Route, answer
 from .model import Job, Runner, guid
 
@@ -68,16 +69,10 @@ def v1_error(status: int, kind: str, text: str, code: int = 0) -> web.Response:
 
 # -- what every call is held against ---------------------------------------------------------------------------------
 def _versions(call: Call, wanted: str) -> None:
-    """api-version in Accept on every call, and in Content-Type where there is a body."""
+    """The version of this resource (headers.py sees to it that it is the same wherever it is named)."""
     accept = call.request.headers.get("Accept", "")
-    if accept.replace(" ", "") != f"application/json;api-version={wanted}":
+    if headers.parameter(accept, "api-version") != wanted:
         call.error("api-version", f"Accept is {accept!r}, expected application/json; api-version={wanted}")
-    kind = call.request.headers.get("Content-Type", "")
-    if call.body and f"api-version={wanted}" not in kind.replace(" ", "").split(";"):
-        call.error("api-version", f"Content-Type is {kind!r}, it must name api-version={wanted}")
-    given = call.request.query.get("api-version")
-    if given not in (None, wanted):
-        call.error("api-version", f"the query names api-version {given!r}, expected {wanted}")
 
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]

@@ -147,6 +147,7 @@ async def append_log(call: Call) -> web.Response:
         call.error("log", f"log {ident} was not created", job)
         return v1_error(404, "TaskLogNotFoundException", "No such log.")
     log.data += call.body
+    call.body_read = True
     kind = ("job-log", None) if log.record == job.id else ("step-log", log.record)
     blob = job.v1_blobs.setdefault(kind, Blob(guid(), job.id, kind[0], kind[1], call.service.clock.stamp(), type="V1"))
     blob.data += call.body
@@ -158,6 +159,7 @@ async def append_feed(call: Call) -> web.Response:
     job = _open(call)
     if call.request.match_info["recordId"] not in (job.id, *job.records):
         call.error("feed", "the path's record is not known", job)
+    call.body_read = True
     feed.take(call, job, call.body.decode("utf-8", "replace"))
     return web.Response(status=200)
 
@@ -165,6 +167,7 @@ async def append_feed(call: Call) -> web.Response:
 async def attachment(call: Call) -> web.Response:
     job = _open(call)
     info = call.request.match_info
+    call.body_read = True
     if call.request.content_type != "application/octet-stream":
         call.error("content-type", f"Content-Type is {call.request.content_type!r}, expected application/octet-stream", job)
     if info["type"] not in ("Checks.Step.Summary", "DistributedTask.Core.DiagnosticLog"):
