@@ -12,13 +12,54 @@
 #define RESULTS_AWAY_MS ((uint64_t)10 * 60 * 1000)
 #define RESULTS_AWAY_STEP_MS 30000
 
-struct wh_results *wh_results_new(struct wh_github_job *job, const char *spool)
+bool wh_results_wanted(const struct wh_github_job *job)
+{
+    return job->results_url && *job->results_url;
+}
+
+static struct gh_upload *upload_new(struct wh_results *r, int log)
+{
+    struct gh_upload *u = wh_calloc(1, sizeof *u);
+    u->r = r;
+    u->log = log;
+    u->kind = wh_spool_kind_of(r->spool, log);
+    u->mark = wh_spool_mark(r->spool, log, WH_SPOOL_BLOB);
+    u->backoff = (struct wh_backoff){.min_ms = 1000, .max_ms = 16000};
+    DL_APPEND(r->uploads, u);
+    return u;
+}
+
+/* Uploads of the logs that came since. */
+static void take_logs(struct wh_results *r)
+{
+    size_t count = wh_spool_count(r->spool);
+    if (r->nlogs == count)
+        return;
+    r->by_log = wh_reallocarray(r->by_log, count, sizeof *r->by_log);
+    for (; r->nlogs < count; r->nlogs++) {
+        bool wanted = !wh_spool_mark(r->spool, (int)r->nlogs, WH_SPOOL_BLOB).done;
+        r->by_log[r->nlogs] = wanted ? upload_new(r, (int)r->nlogs) : NULL;
+    }
+}
+
+struct wh_results *wh_results_new(struct wh_github_job *job, struct wh_spool *spool)
 {
     struct wh_results *r = wh_calloc(1, sizeof *r);
     r->job = job;
-    r->spool = wh_strdup(spool);
-    r->off = !job->results_url || !*job->results_url;
+    r->spool = spool;
+    r->off = !wh_results_wanted(job);
     r->steps = gh_steps_new(r);
+    if (r->off)
+        return r;
+    take_logs(r);
+    const cJSON *step;
+    cJSON_ArrayForEach(step, wh_spool_steps(spool))
+    {
+        struct wh_step_record *record = wh_step_record_read(step);
+        if (record)
+            gh_steps_set(r->steps, record);
+        wh_step_record_free(record);
+    }
     return r;
 }
 
@@ -30,14 +71,13 @@ void wh_results_free(struct wh_results *r)
     wh_later_cancel(&r->budget);
     gh_steps_free(r->steps);
     while (r->uploads) {
-        struct wh_results_log *u = r->uploads;
+        struct gh_upload *u = r->uploads;
         DL_DELETE(r->uploads, u);
         gh_upload_clear(u);
-        free(u->step_id);
         free(u->why);
         free(u);
     }
-    free(r->spool);
+    free(r->by_log);
     free(r);
 }
 
@@ -74,79 +114,66 @@ void wh_results_flush_steps(struct wh_results *r, wh_github_done_fn done, void *
     gh_steps_flush(r->steps, done, data);
 }
 
-static struct wh_results_log *upload_new(struct wh_results *r, enum gh_upload_kind kind, const char *step_id)
+void wh_results_log(struct wh_results *r, int log)
 {
-    struct wh_results_log *u = wh_calloc(1, sizeof *u);
-    u->r = r;
-    u->kind = kind;
-    u->step_id = wh_strdup(step_id);
-    u->spool = -1;
-    u->backoff = (struct wh_backoff){.min_ms = 1000, .max_ms = 16000};
-    DL_APPEND(r->uploads, u);
-    return u;
-}
-
-struct wh_results_log *wh_results_log_open(struct wh_results *r, const char *step_id)
-{
-    return upload_new(r, step_id ? GH_STEP_LOG : GH_JOB_LOG, step_id);
-}
-
-void wh_results_log_write(struct wh_results_log *log, const char *data, size_t len, uint64_t lines)
-{
-    if (log->r->off || log->closed || len == 0)
+    if (r->off)
         return;
-    log->lines += lines;
-    gh_upload_write(log, data, len);
-    gh_upload_pump(log);
+    take_logs(r);
+    if (r->by_log[log])
+        gh_upload_pump(r->by_log[log]);
 }
 
-void wh_results_log_close(struct wh_results_log *log)
+/* A place that became free goes to the first that has something to send. */
+void gh_results_place(struct gh_upload *u, bool working)
 {
-    log->closed = true;
-    gh_upload_pump(log);
-}
-
-void wh_results_summary(struct wh_results *r, const char *step_id, const char *text, size_t len)
-{
-    if (r->off || len == 0)
+    struct wh_results *r = u->r;
+    if (u->working == working)
         return;
-    struct wh_results_log *u = upload_new(r, GH_SUMMARY, step_id);
-    gh_upload_write(u, text, len);
-    u->closed = true;
-    gh_upload_pump(u);
+    u->working = working;
+    r->working += working ? 1 : -1u;
+    struct gh_upload *other;
+    if (!working)
+        DL_FOREACH(r->uploads, other)
+        {
+            if (r->working >= WH_MAX_UPLOADS)
+                break;
+            if (other != u)
+                gh_upload_pump(other);
+        }
 }
 
 /* ---- the end ---- */
 
 static bool all_ended(const struct wh_results *r)
 {
-    const struct wh_results_log *u;
+    const struct gh_upload *u;
     DL_FOREACH(r->uploads, u)
     {
-        if (u->state != GH_UPLOAD_DONE && u->state != GH_UPLOAD_LOST)
+        if (!u->mark.done)
             return false;
     }
     return gh_steps_idle(r->steps);
 }
 
-static const char *kind_text(enum gh_upload_kind kind)
+static const char *kind_text(enum wh_spool_kind kind)
 {
-    static const char *const texts[] = {"log of step", "log of the job", "summary of step"};
+    static const char *const texts[] = {"log of the job", "log of step", "summary of step", "diagnostics"};
     return texts[kind];
 }
 
 /* Names what was not accepted; true if there is something. */
 static bool say_lost(const struct wh_results *r, struct wh_error *err)
 {
-    const struct wh_results_log *u;
+    const struct gh_upload *u;
     unsigned lost = 0;
     wh_autostr text = {0};
     DL_FOREACH(r->uploads, u)
     {
-        if (u->state == GH_UPLOAD_DONE)
+        if (u->mark.done && !u->lost)
             continue;
+        const char *step = wh_spool_step_id(r->spool, u->log);
         if (lost++ == 0)
-            wh_str_addf(&text, "%s %s: %s", kind_text(u->kind), u->step_id ? u->step_id : "",
+            wh_str_addf(&text, "%s %s: %s", kind_text(u->kind), step ? step : "",
                         u->why ? u->why : "not finished in time");
     }
     if (!gh_steps_idle(r->steps))
@@ -206,14 +233,15 @@ void gh_results_moved(struct wh_results *r)
 
 void wh_results_finish(struct wh_results *r, unsigned budget_ms, wh_github_done_fn done, void *data)
 {
-    struct wh_results_log *u;
+    struct gh_upload *u;
     r->finishing = true;
     r->done = done;
     r->done_data = data;
+    if (!r->off)
+        take_logs(r);
     DL_FOREACH(r->uploads, u)
     {
-        if (!u->closed)
-            wh_results_log_close(u);
+        gh_upload_pump(u);
     }
     if (!gh_steps_idle(r->steps))
         gh_steps_flush(r->steps, NULL, NULL);

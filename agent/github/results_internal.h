@@ -18,28 +18,24 @@ void gh_steps_set(struct gh_steps *s, const struct wh_step_record *record);
 void gh_steps_flush(struct gh_steps *s, wh_github_done_fn done, void *data);
 bool gh_steps_idle(const struct gh_steps *s); /* nothing waits and nothing is under way */
 
-/* ---- uploads (results_upload.c): a log, or a summary ---- */
-enum gh_upload_kind { GH_STEP_LOG, GH_JOB_LOG, GH_SUMMARY };
-enum gh_upload_state {
-    GH_UPLOAD_OPEN,   /* grows, or has bytes to send */
-    GH_UPLOAD_SEALED, /* all bytes are there; the metadata is not */
-    GH_UPLOAD_DONE,
-    GH_UPLOAD_LOST /* given up; why says the cause */
+/* ---- uploads (results_upload.c): one blob of the spool's ---- */
+enum gh_blob_flags {                       /* of its mark in the spool */
+                     GH_BLOB_CREATED = 1,  /* the append blob is there */
+                     GH_BLOB_APPENDED = 2, /* all bytes are; the SDK way seals by a call of its own */
+                     GH_BLOB_SEALED = 4,   /* the metadata is missing */
+                     GH_BLOB_CREATING = 8  /* an append blob was asked for: it may be there */
 };
-struct wh_results_log {
+struct gh_upload {
     struct wh_results *r;
-    enum gh_upload_kind kind;
-    char *step_id;
-    enum gh_upload_state state;
-    bool closed;
-    int spool; /* -1 until the first byte */
-    uint64_t written, uploaded, lines;
+    int log;
+    enum wh_spool_kind kind;
+    struct wh_spool_mark mark;
+    bool lost; /* given up; why says the cause */
 
-    char *url;         /* signed */
-    bool azure;        /* x-ms-* headers are wanted */
-    bool created;      /* the append blob */
-    bool appended_all; /* SDK way: the last block is there, the seal is not */
-    uint64_t sending;  /* bytes of the block under way */
+    bool working;     /* holds one of WH_MAX_UPLOADS places */
+    char *url;        /* signed */
+    bool azure;       /* x-ms-* headers are wanted */
+    uint64_t sending; /* bytes of the block under way */
     bool sending_last;
     struct gh_call *call;
     struct wh_http *put;
@@ -47,18 +43,20 @@ struct wh_results_log {
     struct wh_backoff backoff;
     unsigned refused; /* 403s in a row */
     char *why;        /* the latest trouble */
-    struct wh_results_log *next, *prev;
+    struct gh_upload *next, *prev;
 };
-void gh_upload_write(struct wh_results_log *u, const char *data, size_t len);
-void gh_upload_pump(struct wh_results_log *u); /* does the next thing, if nothing is under way */
-void gh_upload_clear(struct wh_results_log *u);
+void gh_upload_pump(struct gh_upload *u); /* does the next thing, if nothing is under way */
+void gh_upload_clear(struct gh_upload *u);
 
 struct wh_results {
     struct wh_github_job *job;
-    char *spool;
+    struct wh_spool *spool;
     bool off; /* no endpoint */
     struct gh_steps *steps;
-    struct wh_results_log *uploads;
+    struct gh_upload *uploads; /* in the order of the spool's logs */
+    struct gh_upload **by_log; /* NULL where there is nothing to do */
+    size_t nlogs;              /* of by_log */
+    unsigned working;
     bool finishing;
     bool away; /* the latest try found no service */
     uint64_t finishing_since_ms;
@@ -70,6 +68,8 @@ struct wh_results {
 void gh_results_note(struct wh_results *r, const struct wh_error *err);
 /* Something came to its end: results_finish may be complete. Its callback comes later, not from within. */
 void gh_results_moved(struct wh_results *r);
+/* An upload has nothing to do now: another one may. */
+void gh_results_place(struct gh_upload *u, bool working);
 uv_loop_t *gh_results_loop(const struct wh_results *r);
 /* A twirp call with the job's ids in body (taken over). */
 struct gh_call *gh_results_call(struct wh_results *r, const char *path, cJSON *body, gh_answer_fn done,

@@ -31,6 +31,7 @@ struct gh_steps *gh_steps_new(struct wh_results *r)
 {
     struct gh_steps *s = wh_calloc(1, sizeof *s);
     s->r = r;
+    s->change_order = wh_spool_mark(r->spool, WH_SPOOL_JOB, WH_SPOOL_BLOB).value;
     s->backoff = (struct wh_backoff){.min_ms = STEPS_RETRY_MIN_MS, .max_ms = STEPS_RETRY_MAX_MS};
     return s;
 }
@@ -105,6 +106,15 @@ static void on_answer(void *data, struct gh_answer *answer)
     gh_results_moved(s->r);
 }
 
+/* Rises over a restart too. */
+static int64_t next_order(struct gh_steps *s)
+{
+    struct wh_spool_mark mark = wh_spool_mark(s->r->spool, WH_SPOOL_JOB, WH_SPOOL_BLOB);
+    mark.value = ++s->change_order;
+    wh_spool_set_mark(s->r->spool, WH_SPOOL_JOB, WH_SPOOL_BLOB, &mark);
+    return s->change_order;
+}
+
 static void send_now(void *data)
 {
     struct gh_steps *s = data;
@@ -124,7 +134,7 @@ static void send_now(void *data)
         s->steps[i].dirty = false;
         s->steps[i].under_way = true;
     }
-    wh_json_add_int(body, "change_order", ++s->change_order);
+    wh_json_add_int(body, "change_order", next_order(s));
     s->last_ms = wh_mono_ms();
     s->call = gh_results_call(s->r, STEPS_PATH, body, on_answer, s);
 }

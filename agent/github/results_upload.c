@@ -1,75 +1,74 @@
-/* One blob that grows: spool file → signed URL → blocks → seal → metadata (runner-protocol.md §5.2).
+/* One blob that grows: spool → signed URL → blocks → seal → metadata (runner-protocol.md §5.2).
  *
- * The spool keeps every byte until the blob is sealed, so that any request can be made again. Only whole
- * blocks are sent while the log grows, and the newest byte always stays back: the sealing block must not be
- * empty. */
+ * The spool keeps every byte until its block was accepted, so that any request can be made again, by another
+ * process too: where a block begins and ends follows from the log alone. Only whole blocks are sent while the
+ * log grows, and the newest byte always stays back: the sealing block must not be empty. */
 #include "github/results_internal.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "wherry/base/clock.h"
 #include "wherry/base/log.h"
 
 #define BLOB_CALL_MS 30000
+#define BLOB_SLOWEST 64 /* bytes a millisecond: what is slower is tried anew */
 #define BLOB_MAX_REFUSED 3
 #define BLOB_API_VERSION "2023-11-03"
 
-/* ---- the spool ---- */
-
-static int spool_open(const char *folder)
+static uint64_t log_size(const struct gh_upload *u)
 {
-    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    return fd >= 0 ? fd : memfd_create("wherry-log", MFD_CLOEXEC);
+    return wh_spool_size(u->r->spool, u->log);
 }
 
-static void lose(struct wh_results_log *u, const char *why)
+static bool log_ended(const struct gh_upload *u)
 {
-    free(u->why);
-    u->why = wh_strdup(why);
-    u->state = GH_UPLOAD_LOST;
-    gh_upload_clear(u);
-    gh_results_moved(u->r);
+    return wh_spool_ended(u->r->spool, u->log);
 }
 
-void gh_upload_write(struct wh_results_log *u, const char *data, size_t len)
+static bool is_log(const struct gh_upload *u)
 {
-    if (u->state != GH_UPLOAD_OPEN)
-        return;
-    if (u->spool < 0)
-        u->spool = spool_open(u->r->spool);
-    if (u->spool < 0) {
-        lose(u, strerror(errno));
-        return;
-    }
-    while (len > 0) {
-        ssize_t n = pwrite(u->spool, data, len, (off_t)u->written);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            lose(u, strerror(n < 0 ? errno : ENOSPC));
-            return;
-        }
-        u->written += (uint64_t)n;
-        data += n;
-        len -= (size_t)n;
-    }
+    return u->kind == WH_SPOOL_JOB_LOG || u->kind == WH_SPOOL_STEP_LOG;
 }
 
-/* Lets go of everything but what the report at the end needs (step_id, why). */
-void gh_upload_clear(struct wh_results_log *u)
+/* Azure's own calls (§5.2, "SDK variant"). */
+static bool by_sdk(const struct gh_upload *u)
+{
+    return u->r->job->sdk_upload && u->azure;
+}
+
+static void keep_mark(struct gh_upload *u)
+{
+    /* The number of the latest steps update rides on the job log's mark. */
+    u->mark.value = wh_spool_mark(u->r->spool, u->log, WH_SPOOL_BLOB).value;
+    wh_spool_set_mark(u->r->spool, u->log, WH_SPOOL_BLOB, &u->mark);
+}
+
+/* Lets go of everything but what the report at the end needs. */
+void gh_upload_clear(struct gh_upload *u)
 {
     gh_call_cancel(&u->call);
     wh_http_free(u->put);
     u->put = NULL;
     wh_later_cancel(&u->retry);
-    if (u->spool >= 0)
-        close(u->spool);
-    u->spool = -1;
     free(u->url);
     u->url = NULL;
+}
+
+static void end_upload(struct gh_upload *u)
+{
+    u->mark.done = true;
+    keep_mark(u);
+    gh_upload_clear(u);
+    gh_results_place(u, false);
+    gh_results_moved(u->r);
+}
+
+static void lose(struct gh_upload *u, const char *why)
+{
+    char *text = wh_strdup(why);
+    free(u->why);
+    u->why = text;
+    u->lost = true;
+    wh_log_debug("log upload: given up: %s", why);
+    end_upload(u);
 }
 
 /* ---- trouble ---- */
@@ -79,7 +78,7 @@ static void pump_again(void *data)
     gh_upload_pump(data);
 }
 
-static void try_again(struct wh_results_log *u, struct wh_error *err, int64_t after_ms)
+static void try_again(struct gh_upload *u, struct wh_error *err, int64_t after_ms)
 {
     gh_results_note(u->r, err);
     free(u->why);
@@ -89,9 +88,10 @@ static void try_again(struct wh_results_log *u, struct wh_error *err, int64_t af
         wait = WH_MAX(wait, wh_wait_ms((uint64_t)after_ms, (uint64_t)after_ms));
     wh_log_debug("log upload: %s; next try in %llu ms", u->why, (unsigned long long)wait);
     wh_later(&u->retry, gh_results_loop(u->r), wait, pump_again, u);
+    gh_results_place(u, false);
 }
 
-static void went_well(struct wh_results_log *u)
+static void went_well(struct gh_upload *u)
 {
     gh_results_note(u->r, NULL);
     u->refused = 0;
@@ -101,16 +101,17 @@ static void went_well(struct wh_results_log *u)
 
 /* ---- twirp: signed URL, metadata ---- */
 
-static const char *const url_methods[] = {"GetStepLogsSignedBlobURL", "GetJobLogsSignedBlobURL",
-                                          "GetStepSummarySignedBlobURL"};
-static const char *const url_fields[] = {"logs_url", "logs_url", "summary_url"};
-static const char *const metadata_methods[] = {"CreateStepLogsMetadata", "CreateJobLogsMetadata",
-                                               "CreateStepSummaryMetadata"};
+static const char *const url_methods[] = {"GetJobLogsSignedBlobURL", "GetStepLogsSignedBlobURL",
+                                          "GetStepSummarySignedBlobURL", "GetJobDiagLogsSignedBlobURL"};
+static const char *const url_fields[] = {"logs_url", "logs_url", "summary_url", "diag_logs_url"};
+static const char *const metadata_methods[] = {"CreateJobLogsMetadata", "CreateStepLogsMetadata",
+                                               "CreateStepSummaryMetadata", NULL};
 
-static void twirp(struct wh_results_log *u, const char *method, cJSON *body, gh_answer_fn done)
+static void twirp(struct gh_upload *u, const char *method, cJSON *body, gh_answer_fn done)
 {
     wh_autofree char *path = wh_printf(GH_RECEIVER "%s", method);
-    wh_json_add_string(body, "step_backend_id", u->step_id);
+    if (u->kind == WH_SPOOL_STEP_LOG || u->kind == WH_SPOOL_SUMMARY)
+        wh_json_add_string(body, "step_backend_id", wh_spool_step_id(u->r->spool, u->log));
     u->call = gh_results_call(u->r, path, body, done, u);
 }
 
@@ -120,7 +121,7 @@ static bool hopeless(int status)
     return status >= 400 && status <= 499 && status != 403 && status != 408 && status != 429;
 }
 
-static bool call_failed(struct wh_results_log *u, struct gh_answer *answer)
+static bool call_failed(struct gh_upload *u, struct gh_answer *answer)
 {
     if (!answer->err)
         return false;
@@ -133,7 +134,7 @@ static bool call_failed(struct wh_results_log *u, struct gh_answer *answer)
 
 static void on_url(void *data, struct gh_answer *answer)
 {
-    struct wh_results_log *u = data;
+    struct gh_upload *u = data;
     u->call = NULL;
     if (call_failed(u, answer))
         return;
@@ -145,6 +146,13 @@ static void on_url(void *data, struct gh_answer *answer)
         try_again(u, &err, 0);
         return;
     }
+    int64_t limit = wh_json_int(answer->json, "soft_size_limit", 0);
+    if (u->kind == WH_SPOOL_SUMMARY && limit > 0 && log_size(u) > (uint64_t)limit) {
+        wh_autofree char *why = wh_printf("%llu bytes are more than the service takes (%lld)",
+                                          (unsigned long long)log_size(u), (long long)limit);
+        lose(u, why);
+        return;
+    }
     u->url = wh_strdup(url);
     u->azure = !wh_streq_ci(storage, "BLOB_STORAGE_TYPE_UNSPECIFIED");
     gh_upload_pump(u);
@@ -152,7 +160,7 @@ static void on_url(void *data, struct gh_answer *answer)
 
 static void on_metadata(void *data, struct gh_answer *answer)
 {
-    struct wh_results_log *u = data;
+    struct gh_upload *u = data;
     u->call = NULL;
     if (call_failed(u, answer))
         return;
@@ -162,20 +170,19 @@ static void on_metadata(void *data, struct gh_answer *answer)
         try_again(u, &err, 0);
         return;
     }
-    u->state = GH_UPLOAD_DONE;
-    gh_upload_clear(u);
-    gh_results_moved(u->r);
+    gh_results_note(u->r, NULL);
+    end_upload(u);
 }
 
-static void send_metadata(struct wh_results_log *u)
+static void send_metadata(struct gh_upload *u)
 {
     char buf[40];
     cJSON *body = cJSON_CreateObject();
     wh_json_add_string(body, "uploaded_at", wh_time_iso(wh_now_ns(), 3, buf));
-    if (u->kind == GH_SUMMARY)
-        wh_json_add_int(body, "size", (int64_t)u->written);
+    if (is_log(u))
+        wh_json_add_int(body, "line_count", (int64_t)wh_spool_lines(u->r->spool, u->log));
     else
-        wh_json_add_int(body, "line_count", (int64_t)u->lines);
+        wh_json_add_int(body, "size", (int64_t)log_size(u));
     twirp(u, metadata_methods[u->kind], body, on_metadata);
 }
 
@@ -183,42 +190,48 @@ static void send_metadata(struct wh_results_log *u)
 
 static void on_put(struct wh_http *r, struct wh_error *err, void *data);
 
-/* suffix: "" or "&comp=..."; len bytes of the spool from `uploaded` on. */
-static struct wh_http *put_new(struct wh_results_log *u, const char *suffix, uint64_t len)
+static ssize_t read_block(void *data, uint64_t pos, char *buf, size_t cap, struct wh_error *err)
+{
+    struct gh_upload *u = data;
+    return wh_spool_read(u->r->spool, u->log, u->mark.pos + pos, buf, cap, err);
+}
+
+/* suffix: "" or "&comp=..."; len bytes of the log from the mark on. */
+static struct wh_http *put_new(struct gh_upload *u, const char *suffix, uint64_t len)
 {
     wh_autofree char *url = strchr(u->url, '?') || !*suffix ? wh_printf("%s%s", u->url, suffix)
                                                             : wh_printf("%s?%s", u->url, suffix + 1);
     struct wh_http *put = wh_http_new(u->r->job->http, "PUT", url);
     if (len > 0)
-        wh_http_body_fd(put, u->spool, (off_t)u->uploaded, len);
+        wh_http_body_read(put, read_block, u, len);
     else
         wh_http_body(put, "", 0);
-    wh_http_timeouts(put, BLOB_CALL_MS, 0, 0);
+    wh_http_timeouts(put, BLOB_CALL_MS + (unsigned)(len / BLOB_SLOWEST), 0, 0);
     wh_http_redirects(put, WH_HTTP_REDIRECT_FOLLOW);
-    if (u->r->job->sdk_upload)
+    if (by_sdk(u))
         wh_http_header(put, "x-ms-version", BLOB_API_VERSION);
     return put;
 }
 
-static void send_create(struct wh_results_log *u, const char *blob_type, uint64_t len)
+static void send_create(struct gh_upload *u, const char *blob_type, uint64_t len)
 {
-    bool sdk = u->r->job->sdk_upload;
+    bool sdk = by_sdk(u);
     u->put = put_new(u, "", len);
     if (u->azure)
         wh_http_header(u->put, "x-ms-blob-type", blob_type);
     if (sdk)
         wh_http_header(u->put, "If-None-Match", "*");
-    if (u->kind != GH_SUMMARY)
+    if (is_log(u))
         wh_http_header(u->put, sdk ? "x-ms-blob-content-type" : "Content-Type", "text/plain");
     u->sending = len;
     u->sending_last = len > 0;
     wh_http_start(u->put, on_put, u);
 }
 
-static void send_block(struct wh_results_log *u, uint64_t len, bool last)
+static void send_block(struct gh_upload *u, uint64_t len, bool last)
 {
-    bool sdk = u->r->job->sdk_upload;
-    wh_autofree char *position = wh_printf("%llu", (unsigned long long)u->uploaded);
+    bool sdk = by_sdk(u);
+    wh_autofree char *position = wh_printf("%llu", (unsigned long long)u->mark.pos);
     u->put = put_new(u, last && !sdk ? "&comp=appendblock&seal=true" : "&comp=appendblock", len);
     if (u->azure) {
         if (!sdk)
@@ -230,7 +243,7 @@ static void send_block(struct wh_results_log *u, uint64_t len, bool last)
     wh_http_start(u->put, on_put, u);
 }
 
-static void send_seal(struct wh_results_log *u)
+static void send_seal(struct gh_upload *u)
 {
     u->put = put_new(u, "&comp=seal", 0);
     u->sending = 0;
@@ -238,23 +251,25 @@ static void send_seal(struct wh_results_log *u)
     wh_http_start(u->put, on_put, u);
 }
 
-static void block_accepted(struct wh_results_log *u)
+static void block_accepted(struct gh_upload *u)
 {
-    bool sdk = u->r->job->sdk_upload;
-    bool was_block_blob = !u->created && u->sending > 0;
-    u->uploaded += u->sending;
-    if (was_block_blob || (u->sending_last && (!sdk || u->appended_all)))
-        u->state = GH_UPLOAD_SEALED;
+    bool sdk = by_sdk(u);
+    unsigned *flags = &u->mark.flags;
+    bool was_block_blob = !(*flags & GH_BLOB_CREATED) && u->sending > 0;
+    u->mark.pos += u->sending;
+    if (was_block_blob || (u->sending_last && (!sdk || *flags & GH_BLOB_APPENDED)))
+        *flags |= GH_BLOB_SEALED;
     else if (u->sending_last)
-        u->appended_all = true;
+        *flags |= GH_BLOB_APPENDED;
     else if (u->sending == 0)
-        u->created = true;
+        *flags |= GH_BLOB_CREATED;
+    keep_mark(u);
     went_well(u);
 }
 
 static void on_put(struct wh_http *r, struct wh_error *err, void *data)
 {
-    struct wh_results_log *u = data;
+    struct gh_upload *u = data;
     wh_autoerror refused = {0};
     int status = err ? 0 : wh_http_status(r);
     int64_t after_ms = err ? 0 : wh_http_retry_after(r, 60000);
@@ -265,53 +280,66 @@ static void on_put(struct wh_http *r, struct wh_error *err, void *data)
         block_accepted(u);
         return;
     }
+    /* Bytes that can't be read here any more come back by no repeat. */
+    bool unreadable =
+        err && (err->code == WH_E_CORRUPT || err->code == WH_E_IO || err->code == WH_E_NOT_FOUND);
     if (err)
         wh_error_move(&refused, err);
     wh_http_free(r);
     free(u->url); /* it may have expired; and another one may lead elsewhere */
     u->url = NULL;
-    if (hopeless(status) || (status == 403 && ++u->refused > BLOB_MAX_REFUSED))
+    if (unreadable || hopeless(status) || (status == 403 && ++u->refused > BLOB_MAX_REFUSED))
         lose(u, wh_error_text(&refused));
     else
         try_again(u, &refused, after_ms);
 }
 
 /* What is to do next with the bytes; false: nothing until more come. */
-static bool next_put(struct wh_results_log *u, bool send)
+static bool next_put(struct gh_upload *u, bool send)
 {
-    uint64_t left = u->written - u->uploaded;
-    bool last = u->closed && left <= WH_LOG_BLOCK;
-    if (u->kind == GH_SUMMARY)
-        last = u->closed;
+    uint64_t left = log_size(u) - u->mark.pos;
+    bool last = log_ended(u) && (left <= WH_LOG_BLOCK || !is_log(u));
     if (!last && left <= WH_LOG_BLOCK)
         return false;
     if (!send)
         return true;
-    if (u->appended_all)
+    bool created = u->mark.flags & GH_BLOB_CREATED;
+    if (u->mark.flags & GH_BLOB_APPENDED) {
         send_seal(u);
-    else if (!u->created && last)
+    } else if (!created && last && !(u->mark.flags & GH_BLOB_CREATING)) {
         send_create(u, "BlockBlob", left);
-    else if (!u->created)
+    } else if (!created) {
+        u->mark.flags |= GH_BLOB_CREATING;
+        keep_mark(u);
         send_create(u, "AppendBlob", 0);
-    else
+    } else {
         send_block(u, last ? left : WH_LOG_BLOCK, last);
+    }
     return true;
 }
 
-void gh_upload_pump(struct wh_results_log *u)
+void gh_upload_pump(struct gh_upload *u)
 {
-    if (u->call || u->put || u->retry || u->state == GH_UPLOAD_DONE || u->state == GH_UPLOAD_LOST)
+    if (u->call || u->put || u->retry || u->mark.done)
         return;
-    if (u->closed && u->written == 0) {
-        u->state = GH_UPLOAD_DONE;
-        gh_upload_clear(u);
-        gh_results_moved(u->r);
+    if (log_ended(u) && log_size(u) == 0) {
+        end_upload(u);
         return;
     }
-    if (u->state == GH_UPLOAD_SEALED)
-        send_metadata(u);
-    else if (!next_put(u, false))
+    bool sealed = u->mark.flags & GH_BLOB_SEALED;
+    if (sealed && !metadata_methods[u->kind]) {
+        end_upload(u);
         return;
+    }
+    if (!sealed && !next_put(u, false)) {
+        gh_results_place(u, false);
+        return;
+    }
+    if (!u->working && u->r->working >= WH_MAX_UPLOADS)
+        return;
+    gh_results_place(u, true);
+    if (sealed)
+        send_metadata(u);
     else if (!u->url)
         twirp(u, url_methods[u->kind], cJSON_CreateObject(), on_url);
     else

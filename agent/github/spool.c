@@ -10,6 +10,7 @@
 #include "wherry/base/log.h"
 
 #define OVER_BYTES ((uint64_t)16 << 20) /* the runner's own words beyond the bound */
+#define ONE_TURN ((uint64_t)2 << 20)    /* a line of the greatest length, masked and stamped */
 #define LOOK_EACH ((uint64_t)16 << 20)  /* bytes written between two looks at the disk */
 #define KEEP_FREE_SHARE 20              /* on a small disk this part of it, where that is less */
 
@@ -48,6 +49,7 @@ static struct wh_spool *spool_new(const char *folder, const struct wh_spool_opti
     s->options = *options;
     if (!s->options.max_bytes)
         s->options.max_bytes = WH_SPOOL_BYTES;
+    s->options.max_bytes = WH_MAX(s->options.max_bytes, WH_SPOOL_LEAST);
     if (!s->options.keep_free)
         s->options.keep_free = WH_SPOOL_KEEP_FREE;
     s->dir = s->journal = s->out = s->in = -1;
@@ -248,7 +250,7 @@ void spool_segment_add(struct wh_spool *s, uint64_t from, uint64_t len)
 
 static int segment_for_write(struct wh_spool *s, struct wh_error *err)
 {
-    if (s->out >= 0 && s->segments[s->nsegments - 1].len < WH_SPOOL_SEGMENT)
+    if (s->out >= 0 && s->segments[s->nsegments - 1].len < WH_MIN(WH_SPOOL_SEGMENT, s->options.max_bytes / 8))
         return 0;
     char name[32];
     spool_segment_name(s->written, name);
@@ -325,7 +327,7 @@ bool wh_spool_full(struct wh_spool *s)
     /* While the disk is low nothing is written, so time must do what bytes do else: look each time. */
     if (s->low || s->total - s->looked_at >= LOOK_EACH || s->looked_at == 0)
         look_at_disk(s);
-    return s->low || wh_spool_waiting(s) >= s->options.max_bytes;
+    return s->low || wh_spool_waiting(s) + ONE_TURN >= s->options.max_bytes;
 }
 
 int wh_spool_write(struct wh_spool *s, int number, const char *data, size_t len, uint64_t lines, bool over,

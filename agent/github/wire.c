@@ -2,6 +2,7 @@
 #include "github/wire.h"
 
 #include "wherry/base/clock.h"
+#include "wherry/job/logtext.h"
 
 static const char *const results[] = {"succeeded", "succeededWithIssues", "failed", "canceled", "skipped",
                                       "abandoned"};
@@ -37,15 +38,9 @@ static void add_number(cJSON *object, const char *name, int64_t value)
         wh_json_add_int(object, name, value);
 }
 
-/* Cuts at a character's boundary. */
 static char *cut_message(const char *text)
 {
-    size_t chars = 0, pos = 0;
-    for (; text[pos]; pos++) {
-        if (((unsigned char)text[pos] & 0xc0) != 0x80 && chars++ == WH_MAX_ANNOTATION_MESSAGE)
-            break;
-    }
-    return wh_strndup(text, pos);
+    return wh_strndup(text, wh_utf16_prefix(text, strlen(text), WH_MAX_ANNOTATION_MESSAGE));
 }
 
 static cJSON *annotation(const struct wh_annotation *a, int step_number)
@@ -57,8 +52,11 @@ static cJSON *annotation(const struct wh_annotation *a, int step_number)
     wh_json_add_string(json, "message", message);
     add_text(json, "title", a->title);
     add_text(json, "path", a->path);
-    add_number(json, "startLine", a->start_line);
-    add_number(json, "endLine", a->end_line ? a->end_line : a->start_line);
+    /* A place in the log is better than none. */
+    bool in_log = (!a->path || !*a->path) && a->start_line == 0;
+    int64_t start = in_log ? a->log_line : a->start_line;
+    add_number(json, "startLine", start);
+    add_number(json, "endLine", a->end_line && !in_log ? a->end_line : start);
     add_number(json, "startColumn", a->start_column);
     add_number(json, "endColumn", a->end_column);
     add_number(json, "stepNumber", step_number);

@@ -52,6 +52,8 @@ struct wh_http {
     char *body; /* memory */
     uint64_t body_len;
     int body_fd;
+    wh_http_read_fn read; /* in place of body_fd */
+    void *read_data;
     off_t body_offset;
     uint64_t body_pos;
     wh_http_pull_fn pull;

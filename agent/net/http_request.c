@@ -169,9 +169,17 @@ void wh_http_body_fd(struct wh_http *r, int fd, off_t offset, uint64_t len)
 {
     drop_body(r);
     r->body_kind = WH_BODY_FD;
+    r->read = NULL;
     r->body_fd = fd;
     r->body_offset = offset;
     r->body_len = len;
+}
+
+void wh_http_body_read(struct wh_http *r, wh_http_read_fn read, void *data, uint64_t len)
+{
+    wh_http_body_fd(r, -1, 0, len);
+    r->read = read;
+    r->read_data = data;
 }
 
 void wh_http_body_pull(struct wh_http *r, wh_http_pull_fn pull, void *data, int64_t len)

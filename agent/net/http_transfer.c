@@ -21,10 +21,13 @@ static size_t read_fd(struct wh_http *r, char *buf, size_t cap)
         return 0;
     ssize_t n;
     do
-        n = pread(r->body_fd, buf, want, r->body_offset + (off_t)r->body_pos);
-    while (n < 0 && errno == EINTR);
+        n = r->read ? r->read(r->read_data, r->body_pos, buf, want, &r->error)
+                    : pread(r->body_fd, buf, want, r->body_offset + (off_t)r->body_pos);
+    while (n < 0 && !r->read && errno == EINTR);
     if (n <= 0) {
-        if (n < 0)
+        if (n < 0 && r->read)
+            wh_wrap(&r->error, "%s", r->label);
+        else if (n < 0)
             wh_fail_errno(&r->error, "%s: read the body", r->label);
         else
             wh_fail(&r->error, WH_E_IO, "%s: the file of the body ends too early", r->label);

@@ -16,6 +16,7 @@ struct stream {
     struct wh_child *child;
     uv_poll_t poll;
     int fd; /* -1: closed */
+    bool held;
     struct wh_line_splitter lines;
 };
 
@@ -57,10 +58,21 @@ static void close_stream(struct stream *s)
     check_finished(s->child);
 }
 
+static bool hold(struct stream *s)
+{
+    const struct wh_child_events *e = &s->child->events;
+    s->held = e->hold && e->hold(e->data);
+    if (s->held)
+        uv_poll_stop(&s->poll);
+    return s->held;
+}
+
 static void read_stream(struct stream *s)
 {
     static char buffer[READ_SIZE]; /* one loop, one thread */
     for (int i = 0; i < READS_PER_TURN; i++) {
+        if (hold(s))
+            return;
         ssize_t n = read(s->fd, buffer, sizeof buffer);
         if (n > 0) {
             wh_lines_feed(&s->lines, buffer, (size_t)n, s->child->events.line, s->child->events.data);
@@ -85,6 +97,22 @@ static void on_readable(uv_poll_t *handle, int status, int events)
         read_stream(s);
 }
 
+void wh_child_resume(struct wh_child *c)
+{
+    for (int i = 0; i < STREAMS; i++) {
+        struct stream *s = &c->streams[i];
+        if (s->fd < 0 || !s->held)
+            continue;
+        s->held = false;
+        uv_poll_start(&s->poll, UV_READABLE, on_readable);
+    }
+}
+
+static bool any_held(const struct wh_child *c)
+{
+    return c->streams[OUT].held || c->streams[ERR].held;
+}
+
 static void on_control(uv_poll_t *handle, int status, int events)
 {
     (void)events;
@@ -106,6 +134,10 @@ static void on_control(uv_poll_t *handle, int status, int events)
 static void on_timer(uv_timer_t *handle)
 {
     struct wh_child *c = handle->data;
+    if (c->exited && any_held(c)) { /* what waits in the pipes is the child's own */
+        uv_timer_start(handle, on_timer, c->times.pipes_ms, 0);
+        return;
+    }
     if (c->exited) { /* a grandchild holds the pipes */
         close_stream(&c->streams[OUT]);
         close_stream(&c->streams[ERR]);

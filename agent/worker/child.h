@@ -19,6 +19,9 @@ struct wh_child_events {
     wh_line_fn line; /* of stdout or stderr, as they come */
     /* A frame of a forked action; its descriptors are the callee's to take (set them to -1). */
     void (*frame)(void *data, struct wh_frame *frame);
+    /* Asked between reads; true: read no more until wh_child_resume(). The process waits when its pipe is
+     * full. May be NULL. */
+    bool (*hold)(void *data);
     void *data;
 };
 
@@ -31,6 +34,8 @@ struct wh_child_times {
 struct wh_child *wh_child_start(uv_loop_t *loop, const struct wh_process_options *options, int (*run)(void *),
                                 void *run_data, const struct wh_child_events *events,
                                 const struct wh_child_times *times, struct wh_error *err);
+/* Reads again, where hold stopped it. */
+void wh_child_resume(struct wh_child *c);
 /* Starts the ladder; a second call does nothing. */
 void wh_child_cancel(struct wh_child *c);
 /* It ended and its pipes are closed (or given up). The loop makes it true. */

@@ -11,6 +11,7 @@
 #include "wherry/job/command.h"
 #include "wherry/job/logtext.h"
 #include "wherry/job/mask.h"
+#include "wherry/net/later.h"
 #include "worker/child.h"
 #include "worker/record.h"
 
@@ -40,6 +41,17 @@ struct wh_run {
 };
 
 struct wh_matcher;
+
+#define WH_LOG_WAIT_MS 60000 /* how long a step may wait in sum for room in the spool */
+#define WH_MAX_LOG_WAIT_SECONDS 86400
+
+struct wh_room { /* room.c */
+    uint64_t bound_ms, waited_ms;
+    uint64_t since_ms; /* the step's pipes are not read since then; 0: they are */
+    bool leaving_out;
+    uint64_t lines, bytes; /* left out since it was last told */
+    struct wh_later *later;
+};
 
 struct wh_job {
     uv_loop_t loop;
@@ -90,6 +102,7 @@ struct wh_job {
     size_t noutputs;
     char *environment_url;
     struct wh_matcher *matchers;
+    struct wh_room room;
 };
 
 /* ---- loop.c: the loop, the agent ---- */
@@ -171,6 +184,15 @@ struct wh_child *wh_run_child(struct wh_job *j, struct wh_process_options *optio
 void wh_output_line(void *job, const char *line, size_t len);
 void wh_command_act(struct wh_job *j, struct wh_run *run, const struct wh_command *c, const char *line,
                     size_t len);
+
+/* ---- room.c: when logs can't be taken away fast enough ---- */
+void wh_room_start(struct wh_job *j);
+void wh_room_step(struct wh_job *j);
+void wh_room_step_end(struct wh_job *j);
+bool wh_room_hold(void *job); /* for the child's events */
+void wh_room_turn(struct wh_job *j);
+/* True: this line of a process is not logged (and counted). */
+bool wh_room_leaves_out(struct wh_job *j, size_t len);
 
 /* ---- filecommands.c ---- */
 enum {

@@ -70,6 +70,7 @@ static void read_agent(struct wh_job *j)
 static void on_prepare(uv_prepare_t *handle)
 {
     wh_job_flush_lines(handle->data);
+    wh_room_turn(handle->data);
 }
 
 int wh_job_open(struct wh_job *j, int control, struct wh_error *err)
@@ -101,6 +102,7 @@ void wh_job_close(struct wh_job *j)
 {
     if (!j->agent)
         return;
+    wh_later_cancel(&j->room.later);
     uv_walk(&j->loop, close_rest, NULL);
     uv_run(&j->loop, UV_RUN_DEFAULT);
     uv_loop_close(&j->loop);
@@ -115,6 +117,7 @@ int wh_job_receive(struct wh_job *j, struct wh_error *err)
         return wh_fail(err, WH_E_PROTOCOL, "the agent went away before it sent a job");
     j->runner = wh_json_get(j->frame.json, "runner");
     j->options = wh_json_get(j->frame.json, "options");
+    wh_room_start(j);
     j->local = wh_json_bool(j->options, "local", false);
     return 0;
 }

@@ -4,6 +4,8 @@
 static void say_plain(struct wh_job *j, const char *line, size_t len)
 {
     wh_autostr escaped = {0};
+    if (wh_room_leaves_out(j, len))
+        return;
     if (wh_command_plain_text(line, len, &escaped))
         wh_say_text(j, "", wh_str_text(&escaped), escaped.len);
     else

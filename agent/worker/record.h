@@ -26,7 +26,7 @@ struct wh_timeline {
     uint64_t lines;        /* of its log so far, so the next line's number is lines + 1 */
     struct wh_str waiting; /* stamped lines that the sink has not got yet */
     uint64_t waiting_lines;
-    void *log; /* the sink's */
+    int log; /* the sink's; 0: none yet */
 };
 void wh_timeline_clear(struct wh_timeline *r);
 void wh_timeline_set_name(struct wh_timeline *r, const char *masked);
@@ -49,6 +49,10 @@ struct wh_sink_ops {
     void (*log)(struct wh_sink *s, struct wh_timeline *r, const char *data, size_t len, uint64_t lines);
     void (*log_end)(struct wh_sink *s, struct wh_timeline *r);
     void (*summary)(struct wh_sink *s, const struct wh_timeline *r, const char *text, size_t len);
+    void (*diagnostics)(struct wh_sink *s, const char *name, const char *data, size_t len); /* may be NULL */
+    /* True: no more lines of a process, please, for what came already is not taken away fast enough. May be
+     * NULL. */
+    bool (*full)(struct wh_sink *s);
     /* Everything that waits, then the completion (borrowed until done). */
     void (*finish)(struct wh_sink *s, const struct wh_github_completion *completion, wh_sink_done_fn done,
                    void *data);
@@ -58,9 +62,10 @@ struct wh_sink {
     const struct wh_sink_ops *ops;
 };
 
-/* To the service that the message names. spool: a folder for bytes that wait. */
+/* To the service that the message names. spool: the folder for what waits to be uploaded (made; see
+ * wherry/github/spool.h), at most spool_bytes (0: the default). */
 struct wh_sink *wh_sink_service(uv_loop_t *loop, const cJSON *message, const char *spool,
-                                struct wh_error *err);
+                                uint64_t spool_bytes, struct wh_error *err);
 /* To a descriptor (not closed), lines as they are. */
 struct wh_sink *wh_sink_local(int fd);
 

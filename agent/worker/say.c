@@ -156,22 +156,25 @@ void wh_say_match(struct wh_job *j, enum wh_annotation_level level, const char *
     struct wh_timeline *r = j->current;
     if (!r)
         return;
+    wh_autofree char *masked = wh_mask_text(j->masker, message);
+    masked[wh_utf16_prefix(masked, strlen(masked), WH_MAX_ISSUE_TEXT)] = '\0';
+    if (shown == message) /* the log has as much as the annotation */
+        shown = masked;
+    int64_t log_line = shown[0] != '\0' ? (int64_t)r->lines + 1 : 0;
     if (shown[0] != '\0')
         wh_say_text(j, tags[level], shown, strlen(shown));
     if (is_blank(message))
         return;
-    wh_autofree char *masked = wh_mask_text(j->masker, message);
     wh_autofree char *title = where && where->title ? wh_mask_text(j->masker, where->title) : NULL;
     wh_autofree char *path = where && where->file ? wh_mask_text(j->masker, where->file) : NULL;
-    struct wh_annotation a = {.level = level, .message = masked, .title = title, .path = path};
+    struct wh_annotation a = {
+        .level = level, .message = masked, .title = title, .path = path, .log_line = log_line};
     if (where) {
         a.start_line = where->line;
         a.end_line = where->end_line ? where->end_line : where->line;
         a.start_column = where->col;
         a.end_column = where->end_col ? where->end_col : where->col;
     }
-    if (!path && a.start_line == 0) /* a place in the log is better than none */
-        a.start_line = a.end_line = (int64_t)r->lines;
     wh_timeline_annotate(r, &a);
 }
 

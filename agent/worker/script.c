@@ -213,7 +213,8 @@ struct wh_child *wh_run_child(struct wh_job *j, struct wh_process_options *optio
         j->cgroups[j->ncgroups++] = cgroup;
         options->cgroups[options->ncgroups++] = cgroup;
     }
-    struct wh_child_events events = {.line = wh_output_line, .frame = wh_action_frame, .data = j};
+    struct wh_child_events events = {
+        .line = wh_output_line, .frame = wh_action_frame, .hold = wh_room_hold, .data = j};
     return wh_child_start(&j->loop, options, fn, data, &events, NULL, err);
 }
 

@@ -282,9 +282,11 @@ static void execute(struct wh_job *j, struct wh_run *run, double minutes)
         return;
     }
     j->running = run;
+    wh_room_step(j);
     j->child = start(j, run, &err);
     if (j->child) {
         wait_for_child(j, minutes);
+        wh_room_step_end(j);
         judge(j, run, minutes);
         wh_child_free(wh_steal(&j->child));
     } else {

@@ -6,18 +6,24 @@
 
 #include "wherry/base/fs.h"
 #include "wherry/base/log.h"
+#include "wherry/github/spool.h"
 #include "wherry/net/later.h"
 #include "worker/job.h"
 
-/* Where log bytes wait for their upload: private to the worker, gone with it, and not in _temp, which is
- * emptied. */
-static char *spool_folder(struct wh_job *j, struct wh_error *err)
+/* Where logs wait for their upload: <work>/_diag/spool/<job>. Not in _temp, which is emptied; and another
+ * process finds it there, if this one dies. */
+static char *spool_folder(struct wh_job *j, const cJSON *message, struct wh_error *err)
 {
     const char *work = wh_json_string(j->runner, "workDir");
-    wh_autofree char *folder = wh_printf("%s/_spool", work && work[0] == '/' ? work : "/tmp");
-    if (wh_mkdir_p(folder, 0700, err) < 0)
+    const char *id = wh_json_string(message, "jobId");
+    if (!id || strlen(id) != strspn(id, "0123456789abcdefABCDEF-") || strlen(id) != 36) {
+        wh_fail(err, WH_E_PROTOCOL, "the job message's jobId is no GUID");
         return NULL;
-    return wh_steal(&folder);
+    }
+    wh_autofree char *parent = wh_printf("%s/" WH_SPOOL_FOLDER, work && work[0] == '/' ? work : "/tmp");
+    if (wh_mkdir_p(parent, 0700, err) < 0)
+        return NULL;
+    return wh_path_join(parent, id);
 }
 
 static int open_sink(struct wh_job *j, const cJSON *message, struct wh_error *err)
@@ -26,8 +32,10 @@ static int open_sink(struct wh_job *j, const cJSON *message, struct wh_error *er
         j->sink = wh_sink_local(STDOUT_FILENO);
         return 0;
     }
-    wh_autofree char *spool = spool_folder(j, err);
-    j->sink = spool ? wh_sink_service(&j->loop, message, spool, err) : NULL;
+    wh_autofree char *spool = spool_folder(j, message, err);
+    int64_t mib = wh_json_int(j->options, "logSpoolMiB", 0);
+    uint64_t bytes = mib > 0 ? (uint64_t)WH_MIN(mib, (int64_t)1 << 30) << 20 : 0;
+    j->sink = spool ? wh_sink_service(&j->loop, message, spool, bytes, err) : NULL;
     return j->sink ? 0 : -1;
 }
 

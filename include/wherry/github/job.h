@@ -39,7 +39,7 @@ wh_task_result_parse(const char *text); /* any case, "cancelled" too; NONE for a
 enum wh_step_status { WH_STEP_PENDING, WH_STEP_IN_PROGRESS, WH_STEP_COMPLETED };
 
 enum wh_annotation_level { WH_ANNOTATION_NOTICE, WH_ANNOTATION_WARNING, WH_ANNOTATION_FAILURE };
-#define WH_MAX_ANNOTATION_MESSAGE 4096 /* characters; longer ones are cut here */
+#define WH_MAX_ANNOTATION_MESSAGE 4096 /* UTF-16 units; longer ones are cut here */
 #define WH_MAX_ANNOTATIONS 10          /* a level and step; more are left out here */
 struct wh_annotation {                 /* texts masked already; NULL and 0 are left out on the wire */
     enum wh_annotation_level level;
@@ -47,11 +47,13 @@ struct wh_annotation {                 /* texts masked already; NULL and 0 are l
     const char *title;
     const char *path;
     int64_t start_line, end_line, start_column, end_column;
+    int64_t log_line; /* of the step's log, where it stands there; 0: it doesn't */
 };
 struct wh_step_record {
     const char *id;                       /* GUID; the same one in steps update, logs and feed */
     int number;                           /* rises; gaps are fine */
     const char *name;                     /* masked */
+    const char *ref_name;                 /* of V1: the step's name in the workflow; optional */
     const char *action_name, *ref, *type; /* optional; type: "run", "node24", "composite", ... */
     enum wh_step_status status;
     enum wh_task_result conclusion;   /* NONE until completed */
@@ -59,6 +61,11 @@ struct wh_step_record {
     const struct wh_annotation *annotations;
     size_t nannotations;
 };
+
+/* A record as an object with all that it has, for our own files; and back. The names are wherry's own. */
+cJSON *wh_step_record_json(const struct wh_step_record *record);
+struct wh_step_record *wh_step_record_read(const cJSON *json); /* owned with its texts; NULL: it is none */
+void wh_step_record_free(struct wh_step_record *record);       /* only of wh_step_record_read() */
 
 /* ---- calls ---- */
 /* err is NULL on success and dies after the callback. */

@@ -13,12 +13,16 @@
 
 #include "wherry/base/json.h"
 
-#define WH_SPOOL_SEGMENT ((uint64_t)8 << 20)     /* bytes after which a new segment file begins */
+#define WH_SPOOL_SEGMENT ((uint64_t)8 << 20)     /* bytes of a file; less where the bound is small */
 #define WH_SPOOL_BYTES ((uint64_t)2 << 30)       /* default bound of what may wait on disk */
+#define WH_SPOOL_LEAST ((uint64_t)16 << 20)      /* a smaller bound counts as this */
 #define WH_SPOOL_KEEP_FREE ((uint64_t)256 << 20) /* default: the disk is never filled beyond this */
 #define WH_MAX_SPOOL_LOGS 20000                  /* more are refused (WH_E_LIMIT) */
 #define WH_MAX_SPOOL_FILE ((size_t)64 << 20)     /* of a summary or of diagnostics */
 #define WH_MAX_SPOOL_JOURNAL ((size_t)64 << 20)
+
+/* Below a runner's work folder; a spool's name in it is the job's id. */
+#define WH_SPOOL_FOLDER "_diag/spool"
 
 struct wh_spool;
 
@@ -80,7 +84,8 @@ void wh_spool_note_step(struct wh_spool *s, const cJSON *step); /* an object wit
 const cJSON *wh_spool_steps(const struct wh_spool *s);          /* an array; borrowed */
 
 /* ---- the bound ---- */
-/* True: a write would go beyond it. It is asked for often: cheap, and the disk is looked at now and then. */
+/* True: time to stop, though what one turn of the loop still brings fits. It is asked for often: cheap, and
+ * the disk is looked at now and then. */
 bool wh_spool_full(struct wh_spool *s);
 uint64_t wh_spool_waiting(const struct wh_spool *s); /* bytes on disk */
 

@@ -77,6 +77,10 @@ void wh_http_body_json(struct wh_http *r, const cJSON *json);
 /* len bytes from offset on by pread(); fd stays the caller's and open until the end. Reads block the loop:
  * local files only. */
 void wh_http_body_fd(struct wh_http *r, int fd, off_t offset, uint64_t len);
+/* len bytes that read gives by their position (which may go back to 0 when the request is sent again). It
+ * returns how many bytes, at least one, or negative with err; it blocks the loop as above. */
+typedef ssize_t (*wh_http_read_fn)(void *data, uint64_t pos, char *buf, size_t cap, struct wh_error *err);
+void wh_http_body_read(struct wh_http *r, wh_http_read_fn read, void *data, uint64_t len);
 /* Pull: called on the loop's thread for up to cap bytes. Returns the number of bytes put into buf, 0 at the
  * end, WH_HTTP_PAUSE when there are none yet (call wh_http_resume() when there are), or WH_HTTP_ABORT to end
  * the request. */

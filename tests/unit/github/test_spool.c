@@ -173,19 +173,27 @@ static void test_uploaded_segments_go(void **state)
 static void test_the_bound(void **state)
 {
     (void)state;
-    struct wh_spool *s = make(100, BLOB);
+    struct wh_spool *s = make(1, BLOB); /* counts as the least: 16 MiB */
     int a = wh_spool_log(s, "a", NULL);
     wh_autoerror err = {0};
+    size_t len = (size_t)1 << 20;
+    wh_autofree char *line = wh_calloc(1, len);
+    line[len - 1] = '\n';
     assert_false(wh_spool_full(s));
-    put(s, a,
-        "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456"
-        "\n");
-    assert_false(wh_spool_full(s));
-    assert_int_equal(wh_spool_write(s, a, "abc\n", 4, 1, false, &err), -1);
+    for (int i = 0; i < 16; i++) {
+        assert_int_equal(wh_spool_full(s), i >= 14);
+        assert_int_equal(wh_spool_write(s, a, line, len, 1, false, NULL), 0);
+    }
+    assert_int_equal(wh_spool_write(s, a, "\n", 1, 1, false, &err), -1);
     assert_int_equal(err.code, WH_E_NO_SPACE);
-    assert_int_equal(wh_spool_write(s, a, "ab\n", 3, 1, true, NULL), 0); /* the runner's own */
-    assert_true(wh_spool_full(s));
-    assert_int_equal(wh_spool_lines(s, a), 2);
+    for (int i = 0; i < 16; i++) /* the runner's own */
+        assert_int_equal(wh_spool_write(s, a, line, len, 1, true, NULL), 0);
+    assert_int_equal(wh_spool_write(s, a, line, len, 1, true, NULL), -1);
+    assert_int_equal(wh_spool_lines(s, a), 32);
+    upload(s, a, WH_SPOOL_BLOB, 30 * len, false);
+    upload(s, WH_SPOOL_JOB, WH_SPOOL_BLOB, 30 * len, false);
+    assert_int_equal(wh_spool_waiting(s), 2 * len);
+    assert_false(wh_spool_full(s));
     wh_spool_delete(s);
 }
 
