@@ -3,13 +3,13 @@
 
 #include <utlist.h>
 
+#include "github/token_request.h"
 #include "wherry/base/clock.h"
 #include "wherry/base/log.h"
 #include "wherry/net/backoff.h"
 #include "wherry/net/later.h"
 
 #define TOKEN_TRIES 5
-#define TOKEN_CALL_MS 30000
 
 struct wh_token_wait {
     struct wh_token_source *source;
@@ -161,26 +161,11 @@ static void fetch(void *data)
 {
     struct wh_token_source *s = data;
     wh_autoerror err = {0};
-    int64_t now_s = wh_now_ns() / 1000000000 + wh_http_client_clock_skew(s->http);
-    char *jwt = wh_assertion(s->key, s->ps256, s->client_id, s->url, now_s, &err);
-    if (!jwt) {
+    struct wh_http *r = gh_token_request(s->http, s->key, s->ps256, s->client_id, s->url, s->url, &err);
+    if (!r) {
         serve(s, WH_OUT_DENIED, &err);
         return;
     }
-    wh_autofree char *form = wh_printf("grant_type=client_credentials&client_assertion_type="
-                                       "urn%%3Aietf%%3Aparams%%3Aoauth%%3Aclient-assertion-type%%3Ajwt-bearer"
-                                       "&client_assertion=%s",
-                                       jwt);
-    struct wh_http *r = wh_http_new(s->http, "POST", s->url);
-    wh_http_header(r, "Accept", "application/json");
-    wh_http_header(r, "Content-Type", "application/x-www-form-urlencoded");
-    wh_http_body(r, form, strlen(form));
-    wh_http_redirects(r, WH_HTTP_REDIRECT_FOLLOW);
-    wh_http_max_body(r, WH_MAX_TOKEN_ANSWER);
-    wh_http_timeouts(r, TOKEN_CALL_MS, 0, 0);
-    wh_wipe(jwt, strlen(jwt));
-    wh_wipe(form, strlen(form));
-    free(jwt);
     s->flight = r;
     wh_http_start(r, on_answer, s);
 }
