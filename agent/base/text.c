@@ -130,26 +130,29 @@ char *wh_format_size(uint64_t bytes)
     return wh_printf("%.*f %s", digits, value, units[unit]);
 }
 
-/* Levenshtein, case-insensitive, over short names. */
+/* Edits (and swaps of neighbours) between two short names, in any case. */
 static size_t edit_distance(const char *a, const char *b)
 {
     enum { MAX = 64 };
     size_t n = strlen(a), m = strlen(b);
     if (n > MAX || m > MAX)
         return SIZE_MAX;
-    size_t row[MAX + 1];
-    for (size_t j = 0; j <= m; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
+    size_t rows[3][MAX + 1]; /* this one and the two before it, in turn */
+    for (size_t i = 0; i <= n; i++) {
+        size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *second = rows[(i + 1) % 3];
         row[0] = i;
         for (size_t j = 1; j <= m; j++) {
-            size_t change = diagonal + (lower(a[i - 1]) != lower(b[j - 1]));
-            diagonal = row[j];
-            row[j] = WH_MIN(change, WH_MIN(row[j], row[j - 1]) + 1);
+            if (i == 0) {
+                row[j] = j;
+                continue;
+            }
+            size_t change = above[j - 1] + (lower(a[i - 1]) != lower(b[j - 1]));
+            row[j] = WH_MIN(change, WH_MIN(above[j], row[j - 1]) + 1);
+            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) && lower(a[i - 2]) == lower(b[j - 1]))
+                row[j] = WH_MIN(row[j], second[j - 2] + 1);
         }
     }
-    return row[m];
+    return rows[n % 3][m];
 }
 
 const char *wh_did_you_mean(const char *text, const char *const *names)

@@ -1,0 +1,161 @@
+/* Every setting there is. What stands here is read, checked, printed, explained and given to editors. */
+#include "wherry/config/settings.h"
+
+#define FIELDS(table) .fields = (table), .nfields = WH_COUNT(table)
+
+static const struct wh_setting string_item[] = {{.type = WH_SETTING_STRING}};
+static const struct wh_setting path_item[] = {{.type = WH_SETTING_PATH}};
+
+static const struct wh_setting service[] = {
+    {.name = "url",
+     .type = WH_SETTING_URL,
+     .help = "Where runners register that name no url of their own: a repository, an organisation or\n"
+             "https://HOST/enterprises/NAME"},
+    {.name = "ca-file",
+     .type = WH_SETTING_PATH,
+     .flags = WH_SETTING_RESTART,
+     .help = "Certificates to trust, PEM; unset: SSL_CERT_FILE, else the system's"},
+    {.name = "runner-version",
+     .type = WH_SETTING_STRING,
+     .preset = "auto",
+     .flags = WH_SETTING_RESTART,
+     .help =
+         "The runner version to name to the service; auto: the newest official release, asked once a day"},
+};
+
+static const struct wh_setting app[] = {
+    {.name = "id",
+     .type = WH_SETTING_STRING,
+     .flags = WH_SETTING_REQUIRED,
+     .help = "The app's id or client id"},
+    {.name = "installation",
+     .type = WH_SETTING_INT,
+     .min = 1,
+     .max = INT64_C(1) << 53,
+     .help = "The installation's id; unset: the one of the runner's owner"},
+    {.name = "key", .type = WH_SETTING_SECRET, .flags = WH_SETTING_REQUIRED, .help = "Its private key, PEM"},
+};
+
+static const struct wh_setting credential[] = {
+    {.name = "token", .type = WH_SETTING_SECRET, .help = "A registration token: good for an hour"},
+    {.name = "pat", .type = WH_SETTING_SECRET, .help = "A personal access token that may administer runners"},
+    {.name = "app", .type = WH_SETTING_SECTION, .help = "A GitHub App", FIELDS(app)},
+};
+static const struct wh_setting credential_item[] = {{.type = WH_SETTING_SECTION, FIELDS(credential)}};
+
+static const struct wh_setting runner[] = {
+    {.name = "name",
+     .type = WH_SETTING_NAME,
+     .preset = "{host}",
+     .help = "{host}, {index} and {arch} stand for the box's name, the number from 1 and X64, ARM64 or ARM"},
+    {.name = "count",
+     .type = WH_SETTING_INT,
+     .preset = "1",
+     .min = 0,
+     .max = 1000,
+     .help = "So many of them; -{index} is put after a name that lacks it"},
+    {.name = "url", .type = WH_SETTING_URL, .help = "Where it registers; unset: service.url"},
+    {.name = "credentials",
+     .type = WH_SETTING_STRING,
+     .help = "The name of an entry of credentials; unset: the only one there is"},
+    {.name = "labels",
+     .type = WH_SETTING_LIST,
+     .help = "Besides self-hosted, Linux and X64, ARM64 or ARM",
+     FIELDS(string_item)},
+    {.name = "no-default-labels",
+     .type = WH_SETTING_BOOL,
+     .preset = "false",
+     .help = "labels are all it has"},
+    {.name = "group", .type = WH_SETTING_STRING, .help = "Its runner group; unset: the default one"},
+    {.name = "ephemeral",
+     .type = WH_SETTING_BOOL,
+     .preset = "false",
+     .help = "One job each; then it registers anew"},
+    {.name = "replace",
+     .type = WH_SETTING_BOOL,
+     .preset = "true",
+     .help = "Takes the place of a runner of that name that the service knows and this box does not"},
+    {.name = "work", .type = WH_SETTING_PATH, .help = "Its work folder; unset: below STATE-work"},
+    {.name = "job-user", .type = WH_SETTING_STRING, .help = "Who runs its jobs' steps; unset: jobs.user"},
+};
+static const struct wh_setting runner_item[] = {{.type = WH_SETTING_SECTION, FIELDS(runner)}};
+
+static const struct wh_setting jobs[] = {
+    {.name = "max",
+     .type = WH_SETTING_INT,
+     .min = 1,
+     .max = 1000,
+     .help = "Jobs that run at once on this box, of all its runners; unset: as many as there are runners"},
+    {.name = "user",
+     .type = WH_SETTING_STRING,
+     .flags = WH_SETTING_RESTART,
+     .help = "Who runs the jobs' steps where the agent is root (name or number)"},
+};
+
+static const struct wh_setting cache[] = {
+    {.name = "max-size",
+     .type = WH_SETTING_SIZE,
+     .min = 1,
+     .max = INT64_C(1) << 52,
+     .help = "What the store of layers may take; unset: 80 % of its disk"},
+    {.name = "min-free",
+     .type = WH_SETTING_SIZE,
+     .min = 1,
+     .max = INT64_C(1) << 52,
+     .help = "What stays free on that disk; unset: 10 % of it, at most 10g"},
+};
+
+static const struct wh_setting network[] = {
+    {.name = "https-proxy",
+     .type = WH_SETTING_URL,
+     .flags = WH_SETTING_RESTART,
+     .help = "As https_proxy of the environment, which it replaces; jobs get it too"},
+    {.name = "http-proxy", .type = WH_SETTING_URL, .flags = WH_SETTING_RESTART, .help = "As http_proxy"},
+    {.name = "no-proxy",
+     .type = WH_SETTING_LIST,
+     .flags = WH_SETTING_RESTART,
+     .help = "As no_proxy: hosts that are asked directly, host[:port] or .domain",
+     FIELDS(string_item)},
+};
+
+static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+static const struct wh_setting logs[] = {
+    {.name = "level",
+     .type = WH_SETTING_CHOICE,
+     .preset = "info",
+     .choices = log_levels,
+     .help = "What the agent's own log says"},
+};
+
+static const struct wh_setting root[] = {
+    {.name = "include",
+     .type = WH_SETTING_LIST,
+     .help = "Further files, read before this one; * and ? match names",
+     FIELDS(path_item)},
+    {.name = "state",
+     .type = WH_SETTING_PATH,
+     .flags = WH_SETTING_RESTART,
+     .help = "The state folder: runners and the store of layers; unset: /var/lib/wherry"},
+    {.name = "service",
+     .type = WH_SETTING_SECTION,
+     .help = "GitHub, or a GitHub Enterprise Server",
+     FIELDS(service)},
+    {.name = "credentials",
+     .type = WH_SETTING_MAP,
+     .help = "What runners register with, by a name of your choice: a token, a pat or an app each",
+     FIELDS(credential_item)},
+    {.name = "runners",
+     .type = WH_SETTING_LIST,
+     .flags = WH_SETTING_GROWS,
+     .help = "The runners of this box: they register when the agent starts or reloads",
+     FIELDS(runner_item)},
+    {.name = "jobs", .type = WH_SETTING_SECTION, .help = "What jobs may do", FIELDS(jobs)},
+    {.name = "cache", .type = WH_SETTING_SECTION, .help = "The store of layers", FIELDS(cache)},
+    {.name = "network", .type = WH_SETTING_SECTION, .help = "Ways out", FIELDS(network)},
+    {.name = "log",
+     .type = WH_SETTING_SECTION,
+     .help = "The agent's own log (journald has it)",
+     FIELDS(logs)},
+};
+
+const struct wh_setting wh_settings_schema = {.type = WH_SETTING_SECTION, FIELDS(root)};
