@@ -116,7 +116,7 @@ static void test_table(void **state)
         cases++;
         bad += !check_case(number, line);
     }
-    assert_true(cases >= 300);
+    assert_true(cases >= 600);
     assert_int_equal(bad, 0);
 }
 
