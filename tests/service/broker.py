@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -116,11 +117,22 @@ def note_poll(call: Call, runner: Runner, session: Session, query: dict[str, str
 def note_delivery(call: Call, runner: Runner, found: Message) -> None:
     runner.delivered[found.id] = found
     job = call.service.jobs.get(found.job or "")
-    if job is not None and found.type in ("RunnerJobRequest", "PipelineAgentJobRequest"):
+    if job is None or found.copies:
+        return
+    if found.type in ("RunnerJobRequest", "PipelineAgentJobRequest"):
         job.mark("delivered", call.service.clock.stamp())
         if found.type == "PipelineAgentJobRequest":
             job.state = "acquired"
             job.mark("acquired", call.service.clock.stamp())
+        _announce_again(call, runner, found)
+
+
+def _announce_again(call: Call, runner: Runner, found: Message) -> None:
+    again = call.service.options.announce_again
+    if again:
+        ident = found.id if again == "same" else call.service.next_message()
+        runner.queue.append(replace(found, id=ident, copies=1))
+        call.service.notify()
 
 
 async def message(call: Call) -> web.Response:

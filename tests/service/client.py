@@ -98,6 +98,10 @@ class Client:
     def fault(self, at: str, do: str, **spec: Any) -> int:
         return self.call("POST", "/faults", {"at": at, "do": do, **spec})["id"]
 
+    def plan(self, name: str, **spec: Any) -> None:
+        """Arm a fault of the protocol's list by its name (tests/service/plan.py)."""
+        self.call("POST", "/plan", {"name": name, **spec})
+
     def clear_faults(self) -> None:
         self.call("DELETE", "/faults")
 
@@ -158,6 +162,9 @@ def _main() -> int:
     queue.add_argument("--timeout", type=float, default=600)
     verbs.add_parser("errors", help="list the protocol errors; exit 1 if there is one")
     verbs.add_parser("requests", help="list the requests")
+    fault = verbs.add_parser("fault", help="arm a fault of the protocol's list; without a name, list them")
+    fault.add_argument("name", nargs="?")
+    fault.add_argument("settings", nargs="*", metavar="K=V", help="after=SECONDS, when=MARK, at=ENDPOINT, times=N, seconds=N, job=ID")
     token = verbs.add_parser("token", help="print a registration token and its URL")
     token.add_argument("--repo", default="acme/web")
     given = parser.parse_args()
@@ -167,6 +174,12 @@ def _main() -> int:
     elif given.verb == "errors":
         print("\n".join(client.error_lines()) or "no protocol errors")
         return 1 if client.errors() else 0
+    elif given.verb == "fault" and given.name:
+        settings = dict(item.split("=", 1) for item in given.settings)
+        client.plan(given.name, **{k: float(v) if v.replace(".", "", 1).isdigit() else v for k, v in settings.items()})
+    elif given.verb == "fault":
+        for name, says in client.call("GET", "/plan").items():
+            print(f"{name:28} {says}")
     elif given.verb == "requests":
         for r in client.requests():
             print(f"{r['at']:.3f} {r['method']:6} {r['path'][:100]} {r['status']} {((r['ended'] or r['at']) - r['at']) * 1000:.1f} ms")

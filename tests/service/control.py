@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from dataclasses import asdict
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from . import jobs
+from . import jobs, plan
 from .checks import log_lines
 from .model import Blob, Job, Message
 
@@ -52,7 +51,6 @@ def describe(job: Job) -> dict[str, Any]:
 class Control:
     def __init__(self, service: "Service") -> None:
         self._service = service
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def _job(self, request: web.Request) -> Job:
         job = self._service.jobs.get(request.match_info["id"])
@@ -160,6 +158,17 @@ class Control:
         except (TypeError, ValueError) as error:
             raise web.HTTPBadRequest(text=str(error)) from None
 
+    async def plan(self, request: web.Request) -> web.Response:
+        """A fault of the protocol's list by name: {"name", "after" | "when", ...} (plan.py)."""
+        try:
+            plan.start(self._service, await request.json())
+        except (TypeError, ValueError) as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        return web.json_response({"at": self._service.clock.stamp()})
+
+    async def list_plan(self, _request: web.Request) -> web.Response:
+        return web.json_response({name: entry.says for name, entry in plan.FAULTS.items()})
+
     async def list_faults(self, _request: web.Request) -> web.Response:
         return web.json_response(self._service.faults.list())
 
@@ -183,9 +192,7 @@ class Control:
     async def outage(self, request: web.Request) -> web.Response:
         seconds = float((await request.json())["seconds"])
         self._service.recorder.note(f"is gone for {seconds:.0f} s")
-        task = asyncio.get_running_loop().create_task(self._service.outage(seconds))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._service.later(self._service.outage(seconds))
         return web.json_response({"at": self._service.clock.stamp()})
 
     async def drop_connections(self, _request: web.Request) -> web.Response:
@@ -217,7 +224,7 @@ def application(service: "Service") -> web.Application:
         ("POST", "/jobs/{id}/cancel", control.cancel), ("POST", "/jobs/{id}/lock-expired", control.lock_expired),
         ("GET", "/wait-runners", control.wait), ("POST", "/runners/{id}/message", control.message),
         ("POST", "/runners/{id}/expire-session", control.expire_session), ("DELETE", "/runners/{id}", control.drop_runner),
-        ("POST", "/revoke", control.revoke), ("POST", "/faults", control.add_fault), ("GET", "/faults", control.list_faults),
+        ("POST", "/revoke", control.revoke), ("POST", "/plan", control.plan), ("GET", "/plan", control.list_plan), ("POST", "/faults", control.add_fault), ("GET", "/faults", control.list_faults),
         ("DELETE", "/faults", control.clear_faults), ("PATCH", "/options", control.options), ("POST", "/clock", control.clock),
         ("POST", "/outage", control.outage), ("POST", "/drop-connections", control.drop_connections),
         ("GET", "/errors", control.errors), ("DELETE", "/errors", control.clear_errors), ("GET", "/requests", control.requests),

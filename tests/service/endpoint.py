@@ -152,6 +152,32 @@ def check_leftovers(call: Call) -> None:
         call.query(set())
 
 
+# Their members' names are data, not the protocol's.
+_DICTIONARIES = {"variables", "contextData", "data", "parameters", "outputs", "actions", "d"}
+
+
+def _respelled(value: Any, how: str, names: bool = True) -> Any:
+    if isinstance(value, dict):
+        return {(k[:1].upper() + k[1:] if how == "pascal" and names else k): _respelled(v, how, k not in _DICTIONARIES) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_respelled(v, how, names) for v in value]
+    if how == "strings" and isinstance(value, (bool, int)):
+        return str(value)
+    return value
+
+
+def respell(body: bytes, how: str) -> bytes:
+    """The same JSON as other services of this kind spell it."""
+    if how == "bom":
+        return b"\xef\xbb\xbf" + body
+    value = _respelled(json.loads(body), how)
+    # A broker's message has JSON in a string.
+    for name in ("body", "Body"):
+        if isinstance(value, dict) and str(value.get(name, "")).startswith("{"):
+            value[name] = json.dumps(_respelled(json.loads(value[name]), how))
+    return json.dumps(value).encode()
+
+
 async def apply_before(call: Call, fault: Fault) -> web.StreamResponse | None:
     """The part of a fault that replaces the handler; None lets it run."""
     call.record.fault = f"{fault.do} {fault.status if fault.do == 'status' else fault.when if fault.do == 'reset' else ''}".strip()
@@ -177,6 +203,8 @@ async def apply_after(call: Call, fault: Fault, response: web.StreamResponse) ->
     body = response.body if isinstance(response, web.Response) and isinstance(response.body, bytes) else b""
     if fault.do == "body":
         return web.Response(status=response.status, body=(fault.body or "").encode(), content_type=fault.content_type)
+    if fault.do == "shape" and response.content_type == "application/json":
+        return web.Response(status=response.status, body=respell(body, fault.how), content_type="application/json", charset="utf-8")
     if fault.do == "reset" and fault.when == "after":
         job = call.service.jobs.get(call.record.job or "")
         if job is not None:

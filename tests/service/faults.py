@@ -1,4 +1,4 @@
-"""Faults by name and time: what the service does wrong on purpose, so that a runner's patience is tested.
+"""What the service does wrong on purpose in single requests; plan.py has the protocol's faults by name and time.
 
 A fault names an endpoint (``run.renew``, ``results.*``, ``*``), an action and how often or how long it acts:
 
@@ -10,6 +10,8 @@ hang      never answer (the connection stays open until the client leaves); ``se
 delay     answer ``seconds`` later
 body      run the handler, but send ``body`` (``content_type``) instead of its answer
 truncate  run the handler, send the first ``keep`` bytes with the whole Content-Length, then abort
+shape     run the handler, spell its JSON otherwise: ``how`` is ``bom``, ``pascal`` (names in PascalCase) or
+          ``strings`` (numbers and booleans as strings)
 revoke    the token used by this request counts as expired from now on (the answer is a 401)
 ========  =============================================================================================
 """
@@ -22,7 +24,8 @@ from typing import Any
 
 from .clock import Clock
 
-ACTIONS = ("status", "reset", "hang", "delay", "body", "truncate", "revoke")
+ACTIONS = ("status", "reset", "hang", "delay", "body", "truncate", "shape", "revoke")
+SHAPES = ("bom", "pascal", "strings")
 
 
 @dataclass
@@ -36,6 +39,7 @@ class Fault:
     status: int = 500
     when: str = "before"
     keep: int = 20
+    how: str = "bom"
     retry_after: int | None = None
     body: str | None = None
     content_type: str = "application/json"
@@ -57,6 +61,8 @@ class Faults:
         fault = Fault(**spec)
         if fault.do not in ACTIONS:
             raise ValueError(f"unknown fault action {fault.do!r}; known: {', '.join(ACTIONS)}")
+        if fault.how not in SHAPES:
+            raise ValueError(f"unknown shape {fault.how!r}; known: {', '.join(SHAPES)}")
         fault.id, self._next = self._next, self._next + 1
         if fault.window is not None:
             fault.ends = self._clock.stamp() + fault.window

@@ -37,6 +37,7 @@ class Message:
     job: str | None = None
     repeat: bool = False
     iv: str | None = None
+    copies: int = 0
 
 
 @dataclass

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import tempfile
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any, Coroutine, TextIO
 
 from aiohttp import web
 
@@ -41,6 +43,8 @@ class Options:
     pat: str = "ghp_doubledoubledouble"
     repositories: str = ""
     run_url: str = ""
+    message_sign: int = 1
+    announce_again: str = ""  # a job's message comes twice: under the "same" id or a "new" one
     unknown_actions: list[str] = field(default_factory=list)
     # Which generation: how runners register, where they listen, and how jobs come: by the run service ("run"), as the message itself
     # ("pipelines"), or by the V1 job message resource ("message").
@@ -92,6 +96,7 @@ class Service:
         self._server: asyncio.base_events.Server | None = None
         self._control: web.AppRunner | None = None
         self._tls: ssl.SSLContext | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def trace_to(self, out: TextIO) -> None:
         def name_of(ident: int) -> str:
@@ -108,7 +113,7 @@ class Service:
         return self._next("runner")
 
     def next_message(self) -> int:
-        return self._next("message")
+        return self._next("message") * self.options.message_sign
 
     def next_request(self) -> int:
         return self._next("request")
@@ -131,6 +136,12 @@ class Service:
             pass
         finally:
             self._waiters.discard(event)
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work beside everything else; it ends with the service."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # -- runners and jobs --------------------------------------------------------------------------------------------
     def drop_runner(self, ident: int) -> None:
@@ -231,7 +242,29 @@ class Service:
         await self.clock.sleep(seconds)
         await self._listen(self.port)
 
+    async def wrong_certificate(self, seconds: float) -> None:
+        """For this time the certificate is of another authority."""
+        if self._server is None or self._tls is None:
+            return
+        from . import tls as certificates
+
+        right = self._tls
+        with tempfile.TemporaryDirectory(prefix="service-tls-") as folder:
+            self._tls, _ = certificates.make(Path(folder))
+        await self._listen_anew()
+        await self.clock.sleep(seconds)
+        self._tls = right
+        await self._listen_anew()
+
+    async def _listen_anew(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.drop_connections()
+        await self._listen(self.port)
+
     async def stop(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
         if self._server is not None:
             self._server.close()
         self.drop_connections()
