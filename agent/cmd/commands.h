@@ -6,6 +6,10 @@
 #define WH_COMMANDS(X)                                                                                       \
     X("register", register, "register this machine as a runner of a repository or organisation")             \
     X("unregister", unregister, "remove a runner from GitHub and from this machine")                         \
+    X("config", config, "the same by the options of the official config.sh")                                 \
+    X("import", import, "take over the files of an official runner")                                         \
+    X("export", export, "write a runner's files as the official runner has them")                            \
+    X("jit", jit, "ask for a just-in-time runner")                                                           \
     X("run", run, "take jobs: the agent")                                                                    \
     X("status", status, "tell whether the agent runs and what it does")                                      \
     X("build", build, "build an image from a Dockerfile")                                                    \

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cmd/commands.h"
+#include "cmd/jit.h"
 #include "cmd/option.h"
 #include "wherry/base/fs.h"
 #include "wherry/base/log.h"
@@ -15,6 +16,12 @@ static const char help[] =
     "\n"
     "  --name NAME           only this runner (may be given several times; default: all that are registered "
     "here)\n"
+    "  --jitconfig CONFIG    run the just-in-time runner of this configuration, and no other: a file's name, "
+    "- "
+    "for\n"
+    "                        standard input, or the configuration itself (as `wherry jit` prints it). Or the "
+    "variable\n"
+    "                        ACTIONS_RUNNER_INPUT_JITCONFIG. It takes one job\n"
     "  --once                end after one job\n"
     "  --job-user USER       who runs the jobs' steps where this runs as root (name or number)\n"
     "  --runner-version V    version to name to the service (default: the newest official release, asked "
@@ -44,6 +51,7 @@ static const char help[] =
 
 struct arguments {
     char **names;
+    char *jitconfig;
     const char *job_user, *version, *ca_file, *state;
     uint64_t cache_max_size, cache_min_free;
     bool once, verbose, help;
@@ -57,7 +65,19 @@ static int bad_usage(const char *text)
 
 static int parse(int argc, char **argv, struct arguments *a)
 {
-    enum { NAME = 256, ONCE, JOB_USER, VERSION, CA_FILE, CACHE_MAX, CACHE_FREE, STATE, VERBOSE };
+    enum {
+        NAME = 256,
+        ONCE,
+        JOB_USER,
+        VERSION,
+        CA_FILE,
+        CACHE_MAX,
+        CACHE_FREE,
+        STATE,
+        VERBOSE,
+        JITCONFIG,
+        STARTUP
+    };
     static const struct option options[] = {{"name", required_argument, NULL, NAME},
                                             {"once", no_argument, NULL, ONCE},
                                             {"job-user", required_argument, NULL, JOB_USER},
@@ -67,6 +87,8 @@ static int parse(int argc, char **argv, struct arguments *a)
                                             {"cache-min-free", required_argument, NULL, CACHE_FREE},
                                             {"state", required_argument, NULL, STATE},
                                             {"verbose", no_argument, NULL, VERBOSE},
+                                            {"jitconfig", required_argument, NULL, JITCONFIG},
+                                            {"startuptype", required_argument, NULL, STARTUP},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     int option;
@@ -101,6 +123,11 @@ static int parse(int argc, char **argv, struct arguments *a)
         case VERBOSE:
             a->verbose = true;
             break;
+        case JITCONFIG:
+            a->jitconfig = optarg;
+            break;
+        case STARTUP: /* of official service scripts; it changes nothing */
+            break;
         case 'h':
             a->help = true;
             break;
@@ -115,6 +142,37 @@ static int parse(int argc, char **argv, struct arguments *a)
     return 0;
 }
 
+/* The just-in-time runner, if one is given, is the only one to run. */
+static int take_jit(struct arguments *a, const char *state, struct wh_error *err)
+{
+    wh_autoerror why = {0};
+    wh_autofree char *name = cmd_jit_take(a->jitconfig, state, a->job_user, &why);
+    if (why.code)
+        return wh_error_move(err, &why);
+    if (name) {
+        wh_strv_free(a->names);
+        a->names = NULL;
+        wh_strv_add(&a->names, name);
+    }
+    return 0;
+}
+
+static int run(struct arguments *a, struct wh_error *err)
+{
+    wh_autofree char *state = wh_state_dir(a->state);
+    if (take_jit(a, state, err))
+        return WH_RUN_TERMINAL;
+    struct wh_daemon_options o = {.state = state,
+                                  .names = a->names,
+                                  .once = a->once,
+                                  .job_user = a->job_user,
+                                  .cache_max_size = a->cache_max_size,
+                                  .cache_min_free = a->cache_min_free,
+                                  .version = a->version,
+                                  .ca_file = a->ca_file};
+    return wh_daemon_run(&o, err);
+}
+
 int wh_cmd_run(int argc, char **argv)
 {
     struct arguments a = {0};
@@ -125,18 +183,9 @@ int wh_cmd_run(int argc, char **argv)
     } else if (a.help) {
         fputs(help, stdout);
     } else {
-        wh_autofree char *state = wh_state_dir(a.state);
-        struct wh_daemon_options o = {.state = state,
-                                      .names = a.names,
-                                      .once = a.once,
-                                      .job_user = a.job_user,
-                                      .cache_max_size = a.cache_max_size,
-                                      .cache_min_free = a.cache_min_free,
-                                      .version = a.version,
-                                      .ca_file = a.ca_file};
         if (a.verbose)
             wh_log_set_level(WH_LOG_DEBUG);
-        code = wh_daemon_run(&o, &err);
+        code = run(&a, &err);
         if (code != WH_RUN_DONE)
             wh_log_error("%s", wh_error_text(&err));
     }
