@@ -121,7 +121,10 @@ static void add_body(struct gh_call *c)
         wh_http_body(c->http, c->body, c->body_len);
     } else if (octets->fd_len) {
         typed_header(c, "Content-Type", "application/octet-stream");
-        wh_http_body_fd(c->http, octets->fd, octets->offset, octets->fd_len);
+        if (octets->read)
+            wh_http_body_read(c->http, octets->read, octets->read_data, octets->fd_len);
+        else
+            wh_http_body_fd(c->http, octets->fd, octets->offset, octets->fd_len);
     }
 }
 

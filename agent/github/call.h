@@ -7,11 +7,14 @@
 
 struct gh_call;
 
-/* A body of raw bytes: from memory (copied), or from a descriptor that stays open until the end. */
+/* A body of raw bytes: from memory (copied), by a function, or from a descriptor; these two must stay until
+ * the end. */
 struct gh_octets {
     const void *data;
-    size_t len; /* of data */
-    int fd;     /* read where data is NULL and fd_len is not 0 */
+    size_t len;           /* of data */
+    wh_http_read_fn read; /* asked where data is NULL and fd_len is not 0, */
+    void *read_data;
+    int fd; /* else this is read */
     off_t offset;
     uint64_t fd_len;
 };

@@ -146,6 +146,20 @@ cJSON *gh_step_update(const struct wh_step_record *step)
     return json;
 }
 
+static void add_telemetry(cJSON *body, const struct wh_github_completion *completion)
+{
+    static const char *const types[] = {"General", "ActionCommand", "ConnectivityCheck"};
+    if (completion->ntelemetry == 0)
+        return;
+    cJSON *list = cJSON_AddArrayToObject(body, "telemetry");
+    for (size_t i = 0; i < WH_MIN(completion->ntelemetry, WH_MAX_TELEMETRY); i++) {
+        cJSON *item = cJSON_CreateObject();
+        wh_json_add_string(item, "message", completion->telemetry[i].message);
+        wh_json_add_string(item, "type", types[completion->telemetry[i].type]);
+        cJSON_AddItemToArray(list, item);
+    }
+}
+
 cJSON *gh_completion_body(const char *plan_id, const char *job_id, const char *billing_owner_id,
                           const struct wh_github_completion *completion)
 {
@@ -164,6 +178,7 @@ cJSON *gh_completion_body(const char *plan_id, const char *job_id, const char *b
         cJSON_AddItemToArray(steps, gh_step_result(&completion->steps[i]));
     cJSON_AddItemToObject(body, "annotations",
                           gh_annotations(completion->annotations, completion->nannotations, 0));
+    add_telemetry(body, completion);
     add_text(body, "environmentUrl", completion->environment_url);
     add_text(body, "billingOwnerId", billing_owner_id);
     return body;

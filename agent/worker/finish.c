@@ -86,6 +86,7 @@ void wh_finish(struct wh_job *j)
 {
     struct wh_timeline *record = wh_job_record(j, NULL, "Complete job", j->next_number++);
     record->type = "runner";
+    record->ref_name = wh_strdup("JobExtension_Final");
     wh_job_start_record(j, record);
     wh_context_set_env(j, j->env);
     enum wh_task_result before = j->result;

@@ -9,6 +9,7 @@ void wh_timeline_clear(struct wh_timeline *r)
     }
     free(r->annotations);
     free(r->name);
+    free(r->ref_name);
     free(r->action_name);
     free(r->ref);
     wh_str_free(&r->waiting);
@@ -39,6 +40,7 @@ struct wh_step_record wh_timeline_view(const struct wh_timeline *r)
     return (struct wh_step_record){.id = r->id,
                                    .number = r->number,
                                    .name = r->name,
+                                   .ref_name = r->ref_name,
                                    .action_name = r->action_name,
                                    .ref = r->ref,
                                    .type = r->type,

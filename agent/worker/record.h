@@ -12,6 +12,7 @@ struct wh_timeline {
     char id[37];
     int number;
     char *name;        /* masked; owned */
+    char *ref_name;    /* the step's name in the workflow; owned; NULL */
     char *action_name; /* "actions/checkout"; owned; NULL */
     char *ref;         /* owned; NULL */
     const char *type;  /* "run", "node20", "runner", ...: a constant */
@@ -62,10 +63,14 @@ struct wh_sink {
     const struct wh_sink_ops *ops;
 };
 
-/* To the service that the message names. spool: the folder for what waits to be uploaded (made; see
- * wherry/github/spool.h), at most spool_bytes (0: the default). */
-struct wh_sink *wh_sink_service(uv_loop_t *loop, const cJSON *message, const char *spool,
-                                uint64_t spool_bytes, struct wh_error *err);
+/* To the service that the message names. */
+struct wh_sink_place {
+    const char *spool;       /* the folder for what waits to be uploaded (made; wherry/github/spool.h) */
+    uint64_t spool_bytes;    /* at most; 0: the default */
+    const char *runner_name; /* may be NULL */
+};
+struct wh_sink *wh_sink_service(uv_loop_t *loop, const cJSON *message, const struct wh_sink_place *place,
+                                struct wh_error *err);
 /* To a descriptor (not closed), lines as they are. */
 struct wh_sink *wh_sink_local(int fd);
 

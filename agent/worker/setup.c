@@ -235,6 +235,7 @@ int wh_setup(struct wh_job *j)
     wh_autoerror err = {0};
     struct wh_timeline *record = wh_job_record(j, NULL, "Set up job", j->next_number++);
     record->type = "runner";
+    record->ref_name = wh_strdup("JobExtension_Init");
     wh_job_start_record(j, record);
     int n = wh_context_start(j, &err);
     if (n == 0) {

@@ -2,6 +2,7 @@
  * §4.5, §5). Nothing here makes a step wait: all of it runs on the loop while steps run. */
 #include "wherry/base/log.h"
 #include "wherry/github/feed.h"
+#include "wherry/github/plan.h"
 #include "wherry/github/results.h"
 #include "worker/record.h"
 
@@ -13,12 +14,13 @@ struct service {
     struct wh_github_job *job;
     struct wh_spool *spool;
     struct wh_results *results;
+    struct wh_plan *plan;
     struct wh_feed *feed;
     uint64_t lost_bytes; /* that the spool didn't take */
     const struct wh_github_completion *completion;
     wh_sink_done_fn done;
     void *data;
-    int finishing; /* feed and results, then the completion */
+    int finishing; /* feed, results and plan, then the completion */
     bool completed;
 };
 
@@ -29,11 +31,16 @@ static void state(struct wh_sink *s, const struct wh_timeline *r)
     wh_autojson *json = wh_step_record_json(&view);
     wh_spool_note_step(v->spool, json);
     wh_results_step(v->results, &view);
+    wh_plan_step(v->plan, &view);
 }
 
 static void flush(struct wh_sink *s, wh_sink_done_fn done, void *data)
 {
-    wh_results_flush_steps(((struct service *)s)->results, done, data);
+    struct service *v = (struct service *)s;
+    if (wh_plan_wanted(v->job))
+        wh_plan_flush(v->plan, done, data);
+    else
+        wh_results_flush_steps(v->results, done, data);
 }
 
 static void line(struct wh_sink *s, const struct wh_timeline *r, uint64_t number, const char *text,
@@ -46,6 +53,7 @@ static void line(struct wh_sink *s, const struct wh_timeline *r, uint64_t number
 static void grown(struct service *v, int log)
 {
     wh_results_log(v->results, log);
+    wh_plan_log(v->plan, log);
 }
 
 static void log_lines(struct wh_sink *s, struct wh_timeline *r, const char *data, size_t len, uint64_t lines)
@@ -125,10 +133,11 @@ static void finish(struct wh_sink *s, const struct wh_github_completion *complet
     v->completion = completion;
     v->done = done;
     v->data = data;
-    v->finishing = 2;
+    v->finishing = 3;
     wh_spool_end(v->spool, WH_SPOOL_JOB);
     wh_feed_finish(v->feed, drained, v);
     wh_results_finish(v->results, FINISH_BUDGET_MS, drained, v);
+    wh_plan_finish(v->plan, completion, FINISH_BUDGET_MS, drained, v);
 }
 
 /* The spool of a job that is complete has done its work; else whoever completes the job needs it. */
@@ -137,6 +146,7 @@ static void service_free(struct wh_sink *s)
     struct service *v = (struct service *)s;
     wh_feed_free(v->feed);
     wh_results_free(v->results);
+    wh_plan_free(v->plan);
     if (v->completed)
         wh_spool_delete(v->spool);
     else
@@ -157,30 +167,33 @@ static const struct wh_sink_ops ops = {.state = state,
                                        .finish = finish,
                                        .free = service_free};
 
-static int make(struct service *v, uv_loop_t *loop, const cJSON *message, const char *folder,
-                uint64_t spool_bytes, struct wh_error *err)
+static int make(struct service *v, uv_loop_t *loop, const cJSON *message, const struct wh_sink_place *p,
+                struct wh_error *err)
 {
     v->http = wh_http_client_new(loop, NULL);
     v->job = wh_github_job_new(v->http, message, err);
     if (!v->job)
         return -1;
-    struct wh_spool_options o = {.max_bytes = spool_bytes};
+    struct wh_spool_options o = {.max_bytes = p->spool_bytes};
     if (wh_results_wanted(v->job))
         o.consumers |= 1u << WH_SPOOL_BLOB;
-    v->spool = wh_spool_create(folder, &o, err);
+    if (wh_plan_wanted(v->job))
+        o.consumers |= 1u << WH_SPOOL_PAGE;
+    v->spool = wh_spool_create(p->spool, &o, err);
     if (!v->spool)
         return -1;
     v->results = wh_results_new(v->job, v->spool);
+    v->plan = wh_plan_new(v->job, v->spool, p->runner_name);
     v->feed = wh_feed_new(v->job);
     return 0;
 }
 
-struct wh_sink *wh_sink_service(uv_loop_t *loop, const cJSON *message, const char *spool,
-                                uint64_t spool_bytes, struct wh_error *err)
+struct wh_sink *wh_sink_service(uv_loop_t *loop, const cJSON *message, const struct wh_sink_place *place,
+                                struct wh_error *err)
 {
     struct service *v = wh_calloc(1, sizeof *v);
     v->sink.ops = &ops;
-    if (make(v, loop, message, spool, spool_bytes, err) < 0) {
+    if (make(v, loop, message, place, err) < 0) {
         service_free(&v->sink);
         return NULL;
     }

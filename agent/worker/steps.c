@@ -81,6 +81,7 @@ int wh_steps_prepare(struct wh_job *j, struct wh_error *err)
         run->display = wh_step_display_name(step, &env);
         wh_strv_free(env.errors);
         run->record = wh_job_record(j, step->id, run->display, j->next_number++);
+        run->record->ref_name = wh_strdup(step->name);
         describe_record(run);
         j->mains = wh_reallocarray(j->mains, j->nmains + 1, sizeof(struct wh_run *));
         j->mains[j->nmains++] = run;
@@ -105,6 +106,7 @@ static void register_post(struct wh_job *j, struct wh_run *main)
     run->version = main->version;
     run->display = wh_printf("Post %s", main->display);
     run->record = wh_job_record(j, NULL, run->display, j->post_number--);
+    run->record->ref_name = wh_strdup(run->record->id);
     describe_record(run);
     j->posts = wh_reallocarray(j->posts, j->nposts + 1, sizeof(struct wh_run *));
     j->posts[j->nposts++] = run;

@@ -34,8 +34,10 @@ static int open_sink(struct wh_job *j, const cJSON *message, struct wh_error *er
     }
     wh_autofree char *spool = spool_folder(j, message, err);
     int64_t mib = wh_json_int(j->options, "logSpoolMiB", 0);
-    uint64_t bytes = mib > 0 ? (uint64_t)WH_MIN(mib, (int64_t)1 << 30) << 20 : 0;
-    j->sink = spool ? wh_sink_service(&j->loop, message, spool, bytes, err) : NULL;
+    struct wh_sink_place place = {.spool = spool,
+                                  .spool_bytes = mib > 0 ? (uint64_t)WH_MIN(mib, (int64_t)1 << 30) << 20 : 0,
+                                  .runner_name = wh_json_string(j->runner, "name")};
+    j->sink = spool ? wh_sink_service(&j->loop, message, &place, err) : NULL;
     return j->sink ? 0 : -1;
 }
 

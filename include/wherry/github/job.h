@@ -75,6 +75,12 @@ struct wh_github_output {
     const char *name;
     const char *value;
 };
+enum wh_telemetry_type { WH_TELEMETRY_GENERAL, WH_TELEMETRY_ACTION_COMMAND, WH_TELEMETRY_CONNECTIVITY_CHECK };
+#define WH_MAX_TELEMETRY 100 /* of a job; more is left out */
+struct wh_telemetry {
+    enum wh_telemetry_type type;
+    const char *message; /* masked */
+};
 struct wh_github_completion {
     enum wh_task_result conclusion;
     const struct wh_github_output *outputs; /* non-empty, free of secrets */
@@ -84,6 +90,8 @@ struct wh_github_completion {
     const struct wh_annotation *annotations; /* of the job */
     size_t nannotations;
     const char *environment_url; /* optional */
+    const struct wh_telemetry *telemetry;
+    size_t ntelemetry;
 };
 /* completejob, tried again for 15 minutes while the service is away or in trouble (the agent renews the lock
  * meanwhile); any other 4xx ends it; 404/409 after a lost answer is success. The completion is read within
