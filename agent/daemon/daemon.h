@@ -15,9 +15,10 @@
 #include "wherry/net/later.h"
 #include "wherry/platform/process.h"
 
-#define WH_MAX_JOB_BUILDS 16     /* under way at once, of one job */
-#define WH_MAX_KNOWN_CANCELS 16  /* of jobs that are not known (yet) */
-#define WH_MAX_KNOWN_REQUESTS 16 /* announced jobs that are remembered against repeats */
+#define WH_MAX_COMPLETION ((size_t)16 << 20) /* bytes of a completion that is kept */
+#define WH_MAX_JOB_BUILDS 16                 /* under way at once, of one job */
+#define WH_MAX_KNOWN_CANCELS 16              /* of jobs that are not known (yet) */
+#define WH_MAX_KNOWN_REQUESTS 16             /* announced jobs that are remembered against repeats */
 
 struct runner;
 struct jobrun;
@@ -104,6 +105,8 @@ void runner_drain(struct runner *r); /* the daemon drains, or stops */
 void runner_poll_now(struct runner *r);
 void runner_poll_in(struct runner *r, uint64_t ms);
 void runner_handle(struct runner *r, const struct wh_broker_message *message);
+/* True if it was announced before; notes it. */
+bool runner_know_request(struct runner *r, const char *request_id);
 /* The announcement came to nothing: it may come again. */
 void runner_forget_request(struct runner *r, const char *request_id);
 /* A remembered cancellation of this job: true with its time-out. */
@@ -125,6 +128,7 @@ enum job_state {
 struct renewal {
     struct wh_later *later;
     int64_t locked_until_ns;
+    uint64_t started_ms;
     unsigned errors;
     bool stopped;
 };
@@ -157,18 +161,43 @@ struct jobrun {
     uint64_t cancel_timeout_ms;
     struct wh_later *kill_later;
     bool killed;
-    bool worker_done;   /* it said "done" */
-    bool done_accepted; /* ... and the service had accepted the completion */
-    char *trouble;      /* why the agent completes it */
+    bool worker_done;               /* it said "done" */
+    bool done_accepted;             /* ... and the service had accepted the completion */
+    char *trouble;                  /* why the agent completes it */
+    cJSON *kept;                    /* what job.sealed holds; NULL: nothing is on disk */
+    bool leave_kept;                /* the service could not be told: the next agent does it */
+    bool recovering;                /* a second worker finishes what the first one left */
+    enum wh_task_result recover_as; /* ... if that had not come to a result of its own */
     uint64_t announced_ms;
 };
 void jobrun_start(struct runner *r, const struct wh_broker_message *job);
-void jobrun_drain(struct jobrun *j); /* the agent takes no more jobs */
+struct jobrun *jobrun_new(struct runner *r, const char *request_id); /* as r's job */
+void jobrun_acquire(struct jobrun *j, const struct wh_broker_message *job);
+void jobrun_name(struct jobrun *j, const cJSON *message); /* what it is called in the log */
+void jobrun_end(struct jobrun *j);
+cJSON *jobrun_runner_object(const struct jobrun *j); /* of the frames for a worker */
+void jobrun_drain(struct jobrun *j);                 /* the agent takes no more jobs */
 void jobrun_cancel(struct jobrun *j, const char *reason, uint64_t timeout_ms);
 void jobrun_first_renewed(struct jobrun *j, bool ok, struct wh_error *err);
 void jobrun_lost(struct jobrun *j, const char *why);
 void jobrun_worker_gone(struct jobrun *j, const struct wh_process_exit *how);
 void jobrun_check_end(struct jobrun *j); /* builds ended */
+
+/* ---- keep.c: the job on disk, until its completion was accepted ---- */
+void keep_announced(struct jobrun *j, const struct wh_broker_message *job);
+void keep_acquired(struct jobrun *j, const cJSON *message);
+void keep_completion(struct jobrun *j, int fd); /* a sealed memory file of the worker */
+void keep_forget(struct jobrun *j);
+cJSON *keep_read(struct runner *r, struct wh_error *err); /* WH_E_NOT_FOUND: no job was cut off */
+void keep_drop(struct runner *r);
+/* A memory file with what the worker wanted to complete with; -1: it did not come that far. */
+int keep_open_completion(const struct jobrun *j);
+
+/* ---- recover.c ---- */
+void recover_start(struct runner *r); /* before the first session: a job that the last agent left */
+/* The worker is gone: starts another one that finishes the job. False: that can't be done. */
+bool recover_worker(struct jobrun *j, enum wh_task_result conclusion, const char *why);
+int recover_send(struct jobrun *j, struct wh_error *err);
 
 /* ---- renewal.c ---- */
 void renewal_start(struct jobrun *j);
@@ -177,6 +206,7 @@ void renewal_stop(struct jobrun *j);
 /* ---- worker.c ---- */
 int worker_start(struct jobrun *j, struct wh_error *err);
 int worker_send(struct jobrun *j, const cJSON *frame, struct wh_error *err);
+int worker_send_fds(struct jobrun *j, const cJSON *frame, const int *fds, size_t nfds, struct wh_error *err);
 bool worker_runs(const struct jobrun *j);
 void worker_kill(struct jobrun *j);
 void worker_drop(struct jobrun *j); /* handles; the process is gone or killed */

@@ -28,6 +28,9 @@ static void jobrun_free(struct jobrun *j)
     wh_later_cancel(&j->kill_later);
     wh_acquire_cancel(&j->acquire);
     worker_drop(j);
+    if (!j->leave_kept)
+        keep_forget(j);
+    cJSON_Delete(j->kept);
     wh_github_job_free(j->service);
     cJSON_Delete(j->message);
     cJSON_Delete(j->scope);
@@ -50,7 +53,7 @@ void jobrun_check_end(struct jobrun *j)
     runner_job_ended(r, taken);
 }
 
-static void end(struct jobrun *j)
+void jobrun_end(struct jobrun *j)
 {
     j->state = JOB_ENDING;
     renewal_stop(j);
@@ -70,7 +73,8 @@ static void on_completed(void *data, struct wh_error *err)
     struct jobrun *j = data;
     if (err)
         wh_log_warning("%s: %s", j->display_name, wh_error_text(err));
-    end(j);
+    keep_forget(j);
+    jobrun_end(j);
 }
 
 static void complete_ourselves(struct jobrun *j, enum wh_task_result conclusion, const char *why)
@@ -91,8 +95,40 @@ static void complete_ourselves(struct jobrun *j, enum wh_task_result conclusion,
 static void give_up(void *data)
 {
     struct jobrun *j = data;
-    wh_log_warning("job %s: the service could not be told of its end", j->display_name);
-    end(j);
+    wh_log_warning(
+        "job %s: the service could not be told of its end: the next start of the agent tries again",
+        j->display_name);
+    j->leave_kept = true;
+    jobrun_end(j);
+}
+
+static char *worker_end_text(const struct jobrun *j, const struct wh_process_exit *how)
+{
+    if (wh_streq(j->cancel_reason, "user"))
+        return NULL;
+    if (wh_streq(j->cancel_reason, "shutdown"))
+        return wh_strdup(shutdown_text);
+    if (how->signal)
+        return wh_printf("The job's worker was ended by signal %d (%s) before the job was complete.",
+                         how->signal, strsignal(how->signal));
+    return wh_printf("The job's worker ended with code %d before the job was complete.", how->code);
+}
+
+/* It died in the middle of its job. */
+static void worker_died(struct jobrun *j, const struct wh_process_exit *how)
+{
+    wh_autofree char *why = worker_end_text(j, how);
+    enum wh_task_result conclusion = why ? WH_TASK_FAILED : WH_TASK_CANCELED;
+    bool again = j->recovering; /* what we knew before this one counts */
+    if (!recover_worker(j, conclusion, why)) {
+        if (j->recovering)
+            complete_ourselves(j, j->recover_as, again ? j->trouble : why);
+        else
+            complete_ourselves(j, conclusion, why);
+    }
+    if (j->r->d->stopping)
+        wh_later(&j->kill_later, &j->r->d->loop, wh_wait_ms(COMPLETE_STOPPED_MS, COMPLETE_STOPPED_MS),
+                 give_up, j);
 }
 
 void jobrun_worker_gone(struct jobrun *j, const struct wh_process_exit *how)
@@ -103,24 +139,10 @@ void jobrun_worker_gone(struct jobrun *j, const struct wh_process_exit *how)
         return;
     }
     bool lost = wh_streq(j->cancel_reason, "lost");
-    if (j->state == JOB_RUNNING && !j->worker_done && !lost) {
-        wh_autofree char *why = NULL;
-        if (wh_streq(j->cancel_reason, "shutdown"))
-            why = wh_strdup(shutdown_text);
-        else if (how->signal)
-            why = wh_printf("The job's worker was ended by signal %d (%s) before the job was complete.",
-                            how->signal, strsignal(how->signal));
-        else
-            why = wh_printf("The job's worker ended with code %d before the job was complete.", how->code);
-        bool user = wh_streq(j->cancel_reason, "user");
-        complete_ourselves(j, user ? WH_TASK_CANCELED : WH_TASK_FAILED, user ? NULL : why);
-        if (j->r->d->stopping)
-            wh_later(&j->kill_later, &j->r->d->loop, wh_wait_ms(COMPLETE_STOPPED_MS, COMPLETE_STOPPED_MS),
-                     give_up, j);
-        return;
-    }
-    if (j->state == JOB_RUNNING)
-        end(j);
+    if (j->state == JOB_RUNNING && !j->worker_done && !lost)
+        worker_died(j, how);
+    else if (j->state == JOB_RUNNING)
+        jobrun_end(j);
     /* Before that state the worker was only waiting: running it will say that it is gone. */
 }
 
@@ -160,7 +182,7 @@ static void stop_unstarted(struct jobrun *j)
 {
     if (j->state == JOB_ACQUIRING) {
         wh_acquire_cancel(&j->acquire);
-        end(j);
+        jobrun_end(j);
     } else if (j->state == JOB_FIRST_RENEW || j->state == JOB_COMPLETING) {
         wh_later(&j->kill_later, &j->r->d->loop, wh_wait_ms(STOP_MS, STOP_MS), give_up, j);
     }
@@ -173,7 +195,7 @@ static void acquire_over(void *data)
         return;
     wh_log_info("the run service does not answer: leaving the job to others");
     wh_acquire_cancel(&j->acquire);
-    end(j);
+    jobrun_end(j);
 }
 
 void jobrun_drain(struct jobrun *j)
@@ -209,7 +231,7 @@ void jobrun_lost(struct jobrun *j, const char *why)
 
 /* ---- running ---- */
 
-static cJSON *runner_object(const struct jobrun *j)
+cJSON *jobrun_runner_object(const struct jobrun *j)
 {
     struct utsname uts = {0};
     const struct wh_runner_config *c = j->r->config;
@@ -230,7 +252,7 @@ static int send_job(struct jobrun *j, struct wh_error *err)
     wh_autojson *frame = cJSON_CreateObject();
     wh_json_add_string(frame, "type", "job");
     cJSON_AddItemToObject(frame, "message", wh_steal(&j->message));
-    cJSON_AddItemToObject(frame, "runner", runner_object(j));
+    cJSON_AddItemToObject(frame, "runner", jobrun_runner_object(j));
     cJSON_AddItemToObject(frame, "options", cJSON_CreateObject());
     return worker_send(j, frame, err);
 }
@@ -254,7 +276,15 @@ void jobrun_first_renewed(struct jobrun *j, bool ok, struct wh_error *err)
     }
     if (!ok) {
         wh_log_error("job %s is given up: %s", j->display_name, wh_error_text(err));
-        end(j);
+        jobrun_end(j);
+        return;
+    }
+    if (j->recovering) {
+        j->state = JOB_RUNNING;
+        if (worker_start(j, &trouble) || recover_send(j, &trouble)) {
+            wh_log_error("%s", wh_error_text(&trouble));
+            complete_ourselves(j, j->recover_as, j->trouble);
+        }
         return;
     }
     if (wh_streq(j->cancel_reason, "user")) {
@@ -281,6 +311,14 @@ void jobrun_first_renewed(struct jobrun *j, bool ok, struct wh_error *err)
 
 /* ---- acquiring ---- */
 
+void jobrun_name(struct jobrun *j, const cJSON *message)
+{
+    const char *name = wh_json_string(message, "jobDisplayName");
+    free(j->display_name);
+    j->display_name =
+        name && *name ? wh_strndup(name, strnlen(name, 200)) : wh_strdup(wh_github_job_id(j->service));
+}
+
 static void acquired(struct jobrun *j, cJSON *message)
 {
     wh_autoerror err = {0};
@@ -290,13 +328,11 @@ static void acquired(struct jobrun *j, cJSON *message)
     if (!j->service) {
         /* Nothing can be reported without its ids and token: the service ends it when its lock runs out. */
         wh_log_error("%s", wh_error_text(&err));
-        end(j);
+        jobrun_end(j);
         return;
     }
-    const char *name = wh_json_string(message, "jobDisplayName");
-    free(j->display_name);
-    j->display_name =
-        name && *name ? wh_strndup(name, strnlen(name, 200)) : wh_strdup(wh_github_job_id(j->service));
+    jobrun_name(j, message);
+    keep_acquired(j, message);
     j->scope = builds_scope(message);
     if (runner_take_cancel(j->r, wh_github_job_id(j->service), &timeout_ms))
         jobrun_cancel(j, "user", timeout_ms);
@@ -319,7 +355,7 @@ static void on_acquired(void *data, enum wh_outcome outcome, cJSON **message, st
         wh_log_error("%s", wh_error_text(err));
         runner_forget_request(j->r, j->request_id);
     }
-    end(j);
+    jobrun_end(j);
 }
 
 struct announcement {
@@ -327,8 +363,12 @@ struct announcement {
     struct wh_broker_message job;
 };
 
-static void acquire(struct jobrun *j, const struct wh_broker_message *job)
+void jobrun_acquire(struct jobrun *j, const struct wh_broker_message *job)
 {
+    /* While the service answers, the worker starts; it waits for the job's frame. Not before a request is
+     * out: the start of a process keeps the loop for milliseconds. */
+    if (!worker_runs(j) && !j->start_later)
+        wh_later(&j->start_later, &j->r->d->loop, 1, start_worker, j);
     j->state = JOB_ACQUIRING;
     j->acquire = wh_session_acquire(j->r->session, job, on_acquired, j);
 }
@@ -342,34 +382,39 @@ static void on_acknowledged(void *data, enum wh_outcome outcome, struct wh_error
     if (outcome == WH_OUT_SKIP && j->r->config->ephemeral) {
         j->r->removed = true; /* AcknowledgeJobNotFound: this runner was used up by somebody else */
         runner_end(j->r, WH_RUN_DONE, NULL);
-        end(j);
+        jobrun_end(j);
     } else if (j->r->end_wanted) {
-        end(j); /* told to stop meanwhile: others take it */
+        jobrun_end(j); /* told to stop meanwhile: others take it */
     } else {
-        acquire(j, &a->job);
+        jobrun_acquire(j, &a->job);
     }
     wh_broker_message_clear(&a->job);
     free(a);
 }
 
-void jobrun_start(struct runner *r, const struct wh_broker_message *job)
+struct jobrun *jobrun_new(struct runner *r, const char *request_id)
 {
     struct jobrun *j = wh_calloc(1, sizeof *j);
     j->r = r;
-    j->request_id = wh_strdup(job->request_id);
+    j->request_id = wh_strdup(request_id ? request_id : "");
     wh_guid(j->mark);
-    j->display_name = wh_strdup(job->request_id);
+    j->display_name = wh_strdup(j->request_id);
     j->announced_ms = wh_mono_ms();
     j->worker.process = WH_PROCESS_NONE;
     j->worker.cgroup = WH_JOB_CGROUP_NONE;
     r->job = j;
-    /* While the service answers, the worker starts; it waits for the job's frame. Not before a request is
-     * out: the start of a process keeps the loop for milliseconds. */
-    wh_later(&j->start_later, &r->d->loop, 1, start_worker, j);
+    return j;
+}
+
+void jobrun_start(struct runner *r, const struct wh_broker_message *job)
+{
+    struct jobrun *j = jobrun_new(r, job->request_id);
+    keep_announced(j, job);
     if (!job->should_acknowledge) {
-        acquire(j, job);
+        jobrun_acquire(j, job);
         return;
     }
+    wh_later(&j->start_later, &r->d->loop, 1, start_worker, j);
     struct announcement *a = wh_calloc(1, sizeof *a);
     a->j = j;
     a->job.type = job->type;

@@ -7,6 +7,7 @@
 #define RENEW_EVERY_MS 60000
 #define FIRST_RENEW_TRIES 6
 #define LOCK_DEFAULT_NS ((int64_t)600 * 1000000000) /* where the service names no end */
+#define LOCK_MOST_MS ((uint64_t)15 * 60 * 1000)     /* a whole lock and its grace */
 #define LOCK_GRACE_NS ((int64_t)300 * 1000000000)
 
 static void renew(void *data);
@@ -29,7 +30,10 @@ static void renewed(struct jobrun *j, int64_t locked_until_ns)
 
 static void first_failed(struct jobrun *j, int status, struct wh_error *err)
 {
-    if (status == 404 || j->renewal.errors >= FIRST_RENEW_TRIES) {
+    /* A job of before a restart is ours as long as its lock may hold: the network may come up later than we.
+     */
+    bool patient = j->recovering && wh_mono_ms() - j->renewal.started_ms < LOCK_MOST_MS;
+    if (status == 404 || (j->renewal.errors >= FIRST_RENEW_TRIES && !patient)) {
         renewal_stop(j);
         jobrun_first_renewed(j, false, err);
         return;
@@ -75,6 +79,7 @@ static void renew(void *data)
 
 void renewal_start(struct jobrun *j)
 {
+    j->renewal.started_ms = wh_mono_ms();
     j->renewal.locked_until_ns = wh_now_ns() + LOCK_DEFAULT_NS;
     renew(j);
 }

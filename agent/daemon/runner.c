@@ -349,6 +349,7 @@ void runner_start(struct runner *r)
 {
     wh_autofree char *leftover = noted_session(r);
     r->state = RUNNER_STARTING;
+    recover_start(r);
     if (leftover && *leftover)
         wh_session_delete_id(r->session, leftover, on_leftover_deleted, r);
     else

@@ -10,7 +10,7 @@
 
 /* ---- jobs ---- */
 
-static bool known_request(struct runner *r, const char *request_id)
+bool runner_know_request(struct runner *r, const char *request_id)
 {
     for (size_t i = 0; i < WH_MAX_KNOWN_REQUESTS; i++)
         if (r->requests[i] && wh_streq(r->requests[i], request_id))
@@ -38,7 +38,7 @@ static void on_job(struct runner *r, const struct wh_broker_message *m)
         runner_poll_in(r, wh_wait_ms(1000, 2000));
         return;
     }
-    if (known_request(r, m->request_id)) {
+    if (runner_know_request(r, m->request_id)) {
         wh_log_debug("%s: announced again: %s", r->config->name, m->request_id);
         runner_poll_in(r, wh_wait_ms(1000, 2000));
         return;

@@ -77,10 +77,14 @@ static void on_frame(struct jobrun *j, struct wh_frame *frame)
         int channel = wh_steal_fd(&frame->fds[0]);
         frame->nfds = 0;
         builds_launch(j, channel);
+    } else if (wh_streq(type, "completion") && frame->nfds == 1) {
+        keep_completion(j, frame->fds[0]);
     } else if (wh_streq(type, "done")) {
         const char *result = wh_json_string(frame->json, "result");
         j->worker_done = true;
         j->done_accepted = wh_json_bool(frame->json, "completed", true);
+        if (j->done_accepted)
+            keep_forget(j);
         wh_log_info("%s: job %s: %.20s", j->r->config->name, j->display_name, result ? result : "ended");
     } else {
         wh_log_debug("the worker sent a frame that is not known: %.40s", type ? type : "(no type)");
@@ -129,9 +133,14 @@ static void watch_frames(struct worker *w)
 
 int worker_send(struct jobrun *j, const cJSON *frame, struct wh_error *err)
 {
+    return worker_send_fds(j, frame, NULL, 0, err);
+}
+
+int worker_send_fds(struct jobrun *j, const cJSON *frame, const int *fds, size_t nfds, struct wh_error *err)
+{
     if (!j->worker.conn)
         return wh_fail(err, WH_E_FAILED, "the worker is gone");
-    if (wh_frame_conn_send(j->worker.conn, frame, NULL, 0, err) < 0)
+    if (wh_frame_conn_send(j->worker.conn, frame, fds, nfds, err) < 0)
         return wh_wrap(err, "send to the worker");
     watch_frames(&j->worker);
     return 0;

@@ -234,6 +234,11 @@ static void complete_send(void *data)
     job->complete_call = gh_call_start(&o, on_completed, job);
 }
 
+void wh_github_job_completed_perhaps(struct wh_github_job *job)
+{
+    job->complete_lost = true;
+}
+
 void wh_github_job_complete(struct wh_github_job *job, const struct wh_github_completion *completion,
                             wh_github_done_fn done, void *data)
 {
@@ -252,7 +257,6 @@ void wh_github_job_complete(struct wh_github_job *job, const struct wh_github_co
     job->complete_since_ms = wh_mono_ms();
     job->complete_backoff =
         (struct wh_backoff){.min_ms = COMPLETE_PAUSE_MIN_MS, .max_ms = COMPLETE_PAUSE_MAX_MS};
-    job->complete_lost = false;
     job->complete_done = done;
     job->complete_data = data;
     complete_send(job);

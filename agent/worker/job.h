@@ -66,6 +66,7 @@ struct wh_job {
     struct wh_masker *masker;
     struct wh_sink *sink;
     bool local;
+    bool recovers; /* another worker's job */
 
     struct wh_dirs dirs;
     struct wh_value *contexts;
@@ -108,7 +109,7 @@ struct wh_job {
 /* ---- loop.c: the loop, the agent ---- */
 int wh_job_open(struct wh_job *j, int control, struct wh_error *err);
 void wh_job_close(struct wh_job *j);
-/* Blocks for the job frame. 0, or negative if the agent went away first. */
+/* Blocks for the job frame (or the one to recover a job). 0, or negative if the agent went away first. */
 int wh_job_receive(struct wh_job *j, struct wh_error *err);
 void wh_job_turn(struct wh_job *j);     /* one turn: waits for something to happen */
 void wh_job_turn_now(struct wh_job *j); /* one turn without waiting: requests go out before longer work */
@@ -214,6 +215,14 @@ bool wh_matchers_line(struct wh_job *j, const char *line, size_t len);
 int wh_matchers_add(struct wh_job *j, const char *path, struct wh_error *err);
 int wh_matchers_remove(struct wh_job *j, const char *owner, const char *path, struct wh_error *err);
 void wh_matchers_clear(struct wh_job *j);
+
+/* ---- worker.c, recover.c: the end ---- */
+/* What waits, then the completion. True if the service accepted it. */
+bool wh_job_hand_in(struct wh_job *j, const struct wh_github_completion *completion);
+void wh_job_say_done(struct wh_job *j, bool accepted);
+/* To the agent, which keeps it until the service has accepted it. */
+void wh_job_keep_completion(struct wh_job *j, const struct wh_github_completion *completion);
+void wh_job_recover(struct wh_job *j); /* of a "recover" frame */
 
 /* ---- setup.c, finish.c ---- */
 int wh_setup(struct wh_job *j);   /* "Set up job"; negative: it failed, no step runs */

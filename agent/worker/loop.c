@@ -30,7 +30,9 @@ static void watch_agent(struct wh_job *j)
 static void handle_frame(struct wh_job *j, struct wh_frame *frame)
 {
     const char *type = wh_json_string(frame->json, "type");
-    if (wh_streq(type, "job") && !j->frame.json) {
+    bool recovers = wh_streq(type, "recover");
+    if ((wh_streq(type, "job") || recovers) && !j->frame.json) {
+        j->recovers = recovers;
         j->frame = *frame;
         *frame = (struct wh_frame){0};
     } else if (wh_streq(type, "cancel")) {

@@ -126,6 +126,18 @@ static void clean_up(struct wh_job *j)
         wh_log_warning("%s", wh_error_text(&err));
 }
 
+bool wh_job_hand_in(struct wh_job *j, const struct wh_github_completion *completion)
+{
+    struct completion c = {0};
+    j->sink->ops->finish(j->sink, completion, on_completed, &c);
+    wh_job_turn_now(j);
+    if (!j->recovers)
+        clean_up(j); /* while the service takes what is left */
+    while (!c.done)
+        wh_job_turn(j);
+    return c.accepted;
+}
+
 static bool complete(struct wh_job *j)
 {
     struct wh_step_record *steps = wh_calloc(j->ncompleted + 1, sizeof *steps);
@@ -137,17 +149,14 @@ static bool complete(struct wh_job *j)
                                               .steps = steps,
                                               .nsteps = j->ncompleted,
                                               .environment_url = j->environment_url};
-    struct completion c = {0};
-    j->sink->ops->finish(j->sink, &completion, on_completed, &c);
-    wh_job_turn_now(j);
-    clean_up(j); /* while the service takes what is left */
-    while (!c.done)
-        wh_job_turn(j);
+    if (!j->local)
+        wh_job_keep_completion(j, &completion);
+    bool accepted = wh_job_hand_in(j, &completion);
     free(steps);
-    return c.accepted;
+    return accepted;
 }
 
-static void say_done(struct wh_job *j, bool accepted)
+void wh_job_say_done(struct wh_job *j, bool accepted)
 {
     wh_autojson *frame = cJSON_CreateObject();
     wh_json_add_string(frame, "type", "done");
@@ -207,8 +216,12 @@ int wh_worker_main(int control)
         if (!message)
             wh_fail(&err, WH_E_PROTOCOL, "the job frame has no message");
         else if (open_sink(&j, message, &err) == 0) {
-            run_job(&j, message);
-            say_done(&j, complete(&j));
+            if (j.recovers) {
+                wh_job_recover(&j);
+            } else {
+                run_job(&j, message);
+                wh_job_say_done(&j, complete(&j));
+            }
             code = 100 + (int)j.result;
         }
     }

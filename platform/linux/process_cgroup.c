@@ -36,7 +36,7 @@ static void remove_below(int dir, int depth)
 }
 
 /* Groups whose maker was killed: the empty ones go; in the others something still ends by itself. */
-static void sweep(int parent)
+static void sweep(int parent, bool kill_left)
 {
     int copy = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *list = copy < 0 ? NULL : fdopendir(copy);
@@ -50,11 +50,21 @@ static void sweep(int parent)
             errno != ESRCH)
             continue;
         wh_autoclose int dir = open_dir(parent, entry->d_name);
+        if (dir >= 0 && kill_left)
+            wh_cgroup_kill(dir, NULL);
         if (dir >= 0)
             remove_below(dir, 0);
         unlinkat(parent, entry->d_name, AT_REMOVEDIR);
     }
     closedir(list);
+}
+
+void wh_job_cgroup_sweep(void)
+{
+    wh_autofree char *own = wh_cgroup_own_dir(NULL);
+    wh_autoclose int parent = own ? open_dir(AT_FDCWD, own) : -1;
+    if (parent >= 0)
+        sweep(parent, true);
 }
 
 bool wh_job_cgroup_create(uid_t owner, gid_t group, struct wh_job_cgroup *out)
@@ -65,7 +75,7 @@ bool wh_job_cgroup_create(uid_t owner, gid_t group, struct wh_job_cgroup *out)
     wh_autoclose int parent = own ? open_dir(AT_FDCWD, own) : -1;
     if (parent < 0)
         return false;
-    sweep(parent);
+    sweep(parent, false);
     snprintf(out->name, sizeof out->name, "wherry-job-%d-%u", (int)getpid(), ++count);
     if (mkdirat(parent, out->name, 0755) < 0)
         return false;

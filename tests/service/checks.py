@@ -1,6 +1,7 @@
 """Checks over a whole log or a whole job, made when the runner says that it is complete.
 
-A job's ``lenient`` set names what a test knows to be missing: ``logs`` (a killed worker cannot finish them), ``renew``.
+A job's ``lenient`` set names what a test knows to be missing: ``logs`` (a killed worker cannot finish them), ``renew``,
+``restart`` (an agent that was killed may ask once more for what it had got already).
 """
 
 from __future__ import annotations

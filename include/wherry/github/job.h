@@ -22,6 +22,11 @@ void wh_github_job_free_ptr(struct wh_github_job **job);
 
 const char *wh_github_job_id(const struct wh_github_job *job); /* borrowed */
 
+/* What another process needs of the message to finish the job in this one's place (wh_github_job_new() of the
+ * excerpt gives the same object): ids, plan, endpoint with the job's token, variables that are no secrets.
+ * Owned by the caller; still secret because of the token. */
+cJSON *wh_github_job_excerpt(const cJSON *message);
+
 /* ---- what is reported ---- */
 enum wh_task_result { /* numbers are the service's (§0.1) */
                       WH_TASK_NONE = -1,
@@ -93,6 +98,14 @@ struct wh_github_completion {
     const struct wh_telemetry *telemetry;
     size_t ntelemetry;
 };
+/* A completion as JSON, to be kept until it was accepted, and read again (then all texts are owned: clear
+ * it). WH_E_CORRUPT: it names no conclusion. */
+cJSON *wh_github_completion_json(const struct wh_github_completion *completion);
+int wh_github_completion_read(const cJSON *json, struct wh_github_completion *out, struct wh_error *err);
+void wh_github_completion_clear(struct wh_github_completion *completion);
+/* The process that may have sent it before is dead: a service that knows the job no more has got it then.
+ * Call before wh_github_job_complete(). */
+void wh_github_job_completed_perhaps(struct wh_github_job *job);
 /* completejob, tried again for 15 minutes while the service is away or in trouble (the agent renews the lock
  * meanwhile); any other 4xx ends it; 404/409 after a lost answer is success. The completion is read within
  * the call. */

@@ -142,6 +142,8 @@ struct wh_job_cgroup {
 bool wh_job_cgroup_create(uid_t owner, gid_t group, struct wh_job_cgroup *out);
 /* Kills everything in it, removes it, closes it. Harmless for WH_JOB_CGROUP_NONE. */
 void wh_job_cgroup_destroy(struct wh_job_cgroup *g);
+/* Kills and removes the groups of jobs whose starter is dead (below the caller's own group). */
+void wh_job_cgroup_sweep(void);
 /* Inside the job: a leaf for one step in the job's group; its descriptor (owned by the caller), or -1. */
 int wh_job_cgroup_leaf(const char *name);
 
