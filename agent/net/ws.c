@@ -4,6 +4,7 @@
 
 #include <openssl/sha.h>
 #include <sodium.h>
+#include <utlist.h>
 #include <wslay/wslay.h>
 
 #include "net/http_internal.h"
@@ -17,6 +18,12 @@
 
 enum ws_state { WS_CONNECTING, WS_HANDSHAKE, WS_OPEN, WS_CLOSING, WS_ENDED };
 
+struct pieces { /* one message, sent frame by frame */
+    struct pieces *next, *prev;
+    size_t len, sent;
+    char text[];
+};
+
 struct wh_ws {
     struct wh_http_client *client;
     struct wh_http *connection;
@@ -29,6 +36,9 @@ struct wh_ws {
     wslay_event_context_ptr frames;
     uv_poll_t poll;
     uv_timer_t timer;
+    size_t fragment;       /* bytes of a frame; 0: a message is one */
+    struct pieces *pieces; /* messages in pieces that wait, */
+    size_t fragmented;     /* and their bytes */
     bool poll_made, had_queued;
     unsigned handles;
     unsigned depth; /* of our callbacks: memory stays until they return */
@@ -45,6 +55,11 @@ static void maybe_destroy(struct wh_ws *ws)
         return;
     if (ws->frames)
         wslay_event_context_free(ws->frames);
+    while (ws->pieces) {
+        struct pieces *p = ws->pieces;
+        DL_DELETE(ws->pieces, p);
+        free(p);
+    }
     wh_str_wipe(&ws->request);
     wh_str_free(&ws->answer);
     free(ws->url);
@@ -316,6 +331,46 @@ struct wh_ws *wh_ws_connect(struct wh_http_client *client, const char *url, cons
     return ws;
 }
 
+void wh_ws_fragment(struct wh_ws *ws, size_t bytes)
+{
+    ws->fragment = bytes;
+}
+
+static ssize_t on_piece(wslay_event_context_ptr ctx, uint8_t *buf, size_t len,
+                        const union wslay_event_msg_source *source, int *eof, void *data)
+{
+    (void)ctx;
+    struct wh_ws *ws = data;
+    struct pieces *p = source->data;
+    size_t n = WH_MIN(WH_MIN(len, ws->fragment), p->len - p->sent);
+    memcpy(buf, p->text + p->sent, n);
+    p->sent += n;
+    ws->fragmented -= n;
+    *eof = p->sent == p->len;
+    if (*eof) {
+        DL_DELETE(ws->pieces, p);
+        free(p);
+    }
+    return (ssize_t)n;
+}
+
+static int queue_pieces(struct wh_ws *ws, const char *text, size_t len)
+{
+    struct pieces *p = wh_malloc(sizeof *p + len);
+    p->len = len;
+    p->sent = 0;
+    memcpy(p->text, text, len);
+    struct wslay_event_fragmented_msg msg = {
+        .opcode = WSLAY_TEXT_FRAME, .source = {.data = p}, .read_callback = on_piece};
+    if (wslay_event_queue_fragmented_msg(ws->frames, &msg)) {
+        free(p);
+        return -1;
+    }
+    DL_APPEND(ws->pieces, p);
+    ws->fragmented += len;
+    return 0;
+}
+
 int wh_ws_send_text(struct wh_ws *ws, const char *text, size_t len, struct wh_error *err)
 {
     if (ws->state != WS_OPEN)
@@ -325,7 +380,8 @@ int wh_ws_send_text(struct wh_ws *ws, const char *text, size_t len, struct wh_er
                        wh_ws_queued(ws));
     struct wslay_event_msg msg = {
         .opcode = WSLAY_TEXT_FRAME, .msg = (const uint8_t *)text, .msg_length = len};
-    if (wslay_event_queue_msg(ws->frames, &msg))
+    bool pieces = ws->fragment && len > ws->fragment;
+    if (pieces ? queue_pieces(ws, text, len) : wslay_event_queue_msg(ws->frames, &msg))
         return wh_fail(err, WH_E_FAILED, "WebSocket %s: cannot queue", wh_http_label(ws->connection));
     ws->had_queued = true;
     watch(ws);
@@ -334,7 +390,7 @@ int wh_ws_send_text(struct wh_ws *ws, const char *text, size_t len, struct wh_er
 
 size_t wh_ws_queued(const struct wh_ws *ws)
 {
-    return ws->frames ? wslay_event_get_queued_msg_length(ws->frames) : 0;
+    return ws->frames ? wslay_event_get_queued_msg_length(ws->frames) + ws->fragmented : 0;
 }
 
 void wh_ws_close(struct wh_ws *ws)

@@ -172,9 +172,9 @@ async def attachment(call: Call) -> web.Response:
         call.error("content-type", f"Content-Type is {call.request.content_type!r}, expected application/octet-stream", job)
     if info["type"] not in ("Checks.Step.Summary", "DistributedTask.Core.DiagnosticLog"):
         call.error("attachment", f"type {info['type']!r} is not known", job)
-    if info["recordId"] not in (job.id, *job.records):
-        call.error("attachment", "the path's record is not known", job)
-    kind = ("summary", info["recordId"]) if info["type"] == "Checks.Step.Summary" else ("diag", None)
+    if info["recordId"] != job.id:
+        call.error("attachment", "attachments belong to the job's record", job)
+    kind = ("summary", info["name"]) if info["type"] == "Checks.Step.Summary" else ("diag", None)
     job.v1_blobs[kind] = Blob(guid(), job.id, kind[0], kind[1], call.service.clock.stamp(), type="V1", data=bytearray(call.body), sealed=True,
                               metadata={"name": info["name"]})
     return answer(200, {"type": info["type"], "name": info["name"], "recordId": info["recordId"], "timelineId": info["timelineId"]})

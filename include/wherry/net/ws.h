@@ -23,6 +23,9 @@ struct wh_ws *wh_ws_connect(struct wh_http_client *client, const char *url, cons
                             const struct wh_ws_events *events);
 /* Queues a text message. Negative: not open, or the queue is full (WH_E_LIMIT). */
 int wh_ws_send_text(struct wh_ws *ws, const char *text, size_t len, struct wh_error *err);
+/* From now on a message goes in frames of at most so many bytes; 0: each in one. Some peers buffer no more.
+ */
+void wh_ws_fragment(struct wh_ws *ws, size_t bytes);
 size_t wh_ws_queued(const struct wh_ws *ws);
 /* Sends what is queued and a close frame (1000); closed follows, at the latest after 2 s. */
 void wh_ws_close(struct wh_ws *ws);
