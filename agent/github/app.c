@@ -3,6 +3,7 @@
 #include "github/jwt.h"
 #include "github/rest.h"
 #include "wherry/base/clock.h"
+#include "wherry/base/log.h"
 
 #define APP_JWT_BACK_S 60  /* for a clock that runs ahead of GitHub's */
 #define APP_JWT_LIFE_S 540 /* GitHub takes at most ten minutes ahead of its own clock */
@@ -23,8 +24,7 @@ static int64_t service_now_s(const struct wh_http_client *http)
     return wh_now_ns() / 1000000000 + wh_http_client_clock_skew(http);
 }
 
-/* A call that bears the App's JWT. */
-static int app_call(struct gh_app *app, struct wh_http_client *http, struct gh_rest_call *call,
+static int try_call(struct gh_app *app, struct wh_http_client *http, struct gh_rest_call *call,
                     struct gh_rest_answer *answer, struct wh_error *err)
 {
     char *jwt = gh_app_jwt(app->key, app->id, service_now_s(http), err);
@@ -37,6 +37,23 @@ static int app_call(struct gh_app *app, struct wh_http_client *http, struct gh_r
     call->secret = bearer;
     call->by_app = true;
     return gh_rest(http, call, answer, err);
+}
+
+/* A call that bears the App's JWT. The first answer tells the service's clock: where ours is wrong, a second
+ * JWT goes by that. */
+static int app_call(struct gh_app *app, struct wh_http_client *http, struct gh_rest_call *call,
+                    struct gh_rest_answer *answer, struct wh_error *err)
+{
+    wh_autoerror refused = {0};
+    int64_t before = wh_http_client_clock_skew(http);
+    if (try_call(app, http, call, answer, &refused) == 0)
+        return 0;
+    int64_t change = wh_http_client_clock_skew(http) - before;
+    if (answer->status != 401 || (change > -APP_JWT_BACK_S && change < APP_JWT_BACK_S))
+        return wh_error_move(err, &refused);
+    wh_log_warning("this machine's clock is %lld s off GitHub's; going by GitHub's", (long long)-change);
+    gh_rest_answer_clear(answer);
+    return try_call(app, http, call, answer, err);
 }
 
 static char *installation_address(const struct wh_github_url *url)

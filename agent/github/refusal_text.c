@@ -148,10 +148,9 @@ char *gh_refusal_sentence(enum gh_refusal refusal, const struct gh_facts *f, con
     case GH_REFUSED_NOT_FOUND:
         return not_found(call);
     case GH_REFUSED_NAME_TAKEN:
-        return wh_printf(
-            "a runner named \"%s\" is registered at %s already. Use --replace to take its place, or "
-            "another --name",
-            call->name ? call->name : "", url_of(call));
+        return wh_printf("a runner named \"%s\" is registered at %s already. Use %sanother --name",
+                         call->name ? call->name : "", url_of(call),
+                         call->purpose == GH_FOR_JIT ? "" : "--replace to take its place, or ");
     case GH_REFUSED_RIGHTS:
         return no_rights(call);
     case GH_REFUSED_SSO:

@@ -149,10 +149,9 @@ static int check_credentials(struct wh_registration *r, const struct wh_rsa_key 
     return list_pools(r, GH_FOR_CREDENTIALS, token, &answer, err);
 }
 
-int gh_pool_add(struct wh_registration *r, const struct wh_register_options *o, const struct wh_rsa_key *key,
-                struct wh_runner_config *config, struct wh_error *err)
+static int enter(struct wh_registration *r, const struct wh_register_options *o, const struct wh_rsa_key *key,
+                 struct wh_runner_config *config, struct gh_rest_answer *answer, struct wh_error *err)
 {
-    gh_autoanswer answer = {0};
     wh_autoroute route = {0};
     char pool[24];
     snprintf(pool, sizeof pool, "%lld", (long long)o->group->id);
@@ -161,8 +160,27 @@ int gh_pool_add(struct wh_registration *r, const struct wh_register_options *o, 
         return -1;
     struct gh_rest_call call = {
         .purpose = GH_FOR_REGISTER, .method = o->replace_id ? "PUT" : "POST", .body = body, .name = o->name};
-    if (gh_pool_call(r, &call, &route, &answer, err))
+    return gh_pool_call(r, &call, &route, answer, err);
+}
+
+int gh_pool_add(struct wh_registration *r, const struct wh_register_options *o, const struct wh_rsa_key *key,
+                struct wh_runner_config *config, struct wh_error *err)
+{
+    gh_autoanswer answer = {0};
+    wh_autoerror refused = {0};
+    struct wh_register_options again = *o;
+    int code = enter(r, o, key, config, &answer, &refused);
+    /* The answer to an earlier try was lost, and that try took the name: the agent there is ours. */
+    if (code && answer.lost && answer.status == 409 && !o->replace_id &&
+        gh_pool_find(r, o->name, &again.replace_id, err) == 0 && again.replace_id) {
+        gh_rest_answer_clear(&answer);
+        wh_error_clear(&refused);
+        code = enter(r, &again, key, config, &answer, &refused);
+    }
+    if (code) {
+        wh_error_move(err, &refused);
         return wh_wrap(err, "register \"%s\"", o->name);
+    }
     if (check_age(r, answer.json, o, err))
         return -1;
     config->server_url = wh_strdup(r->tenant.url);

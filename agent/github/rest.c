@@ -36,13 +36,8 @@ struct wh_secret *gh_take_secret(cJSON *object, const char *name)
     return secret;
 }
 
-static struct wh_http *request_of(struct wh_http_client *http, const struct gh_rest_call *call)
+static struct wh_http *plain_request(struct wh_http_client *http, const struct gh_rest_call *call)
 {
-    if (call->route) {
-        struct wh_http *r = wh_route_request(http, call->method, call->route, call->secret, call->body);
-        wh_http_timeouts(r, REST_CALL_MS, 0, 0);
-        return r;
-    }
     struct wh_http *r = wh_http_new(http, call->method, call->url);
     wh_http_header(r, "Accept", "application/vnd.github+json, application/json");
     if (call->auth == GH_AUTH_BEARER)
@@ -52,7 +47,19 @@ static struct wh_http *request_of(struct wh_http_client *http, const struct gh_r
     if (call->body)
         wh_http_body_json(r, call->body);
     wh_http_redirects(r, WH_HTTP_REDIRECT_FOLLOW);
+    return r;
+}
+
+static struct wh_http *request_of(struct wh_http_client *http, const struct gh_rest_call *call)
+{
+    struct wh_http *r = call->route
+                            ? wh_route_request(http, call->method, call->route, call->secret, call->body)
+                            : plain_request(http, call);
     wh_http_timeouts(r, REST_CALL_MS, 0, 0);
+    /* On a kept connection that ends without an answer, the request would be sent again below us; but whether
+     * a runner may have been made by then is what we must know. */
+    if (call->purpose == GH_FOR_REGISTER || call->purpose == GH_FOR_JIT)
+        wh_http_fresh_connection(r);
     return r;
 }
 

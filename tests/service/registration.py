@@ -11,6 +11,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from . import schema
+from .apps import administrator, same_scope, scope_of
 from .endpoint import Call, Refuse, Route, answer
 from .model import Runner, guid
 
@@ -80,35 +81,24 @@ def _credential(call: Call, *kinds: str) -> str:
     raise Refuse(answer(404, {"message": "Not Found", "documentation_url": "https://docs.github.com/rest"}))
 
 
-def _entity(call: Call) -> str:
-    """Scope URL of an ENTITY path."""
-    info = call.request.match_info
-    return f"{call.service.url}/{info['owner']}/{info['repo']}" if "repo" in info else f"{call.service.url}/{info['owner']}"
-
-
 def _match_scope(call: Call, scope: str) -> None:
-    if scope.rstrip("/").lower() != _entity(call).lower():
-        call.error("scope", f"the path is for {_entity(call)}, the token for {scope}")
+    if not same_scope(scope, scope_of(call)):
+        call.error("scope", f"the path is for {scope_of(call)}, the token for {scope}")
         raise Refuse(answer(404, {"message": "Not Found"}))
 
 
 async def create_token(call: Call) -> web.Response:
-    """Registration or remove token for a personal access token."""
-    header = call.request.headers.get("Authorization", "")
-    pat = header.partition(" ")[2]
-    if header.startswith("Basic "):
-        pat = base64.b64decode(pat).decode().partition(":")[2]
-    if pat != call.service.options.pat:
-        return answer(401, {"message": "Bad credentials"})
+    """Registration or remove token for a personal access token or an App."""
+    administrator(call)
     kind = "remove" if call.request.path.endswith("remove-token") else "registration"
-    token = call.service.tokens.issue(kind, _entity(call), TOKEN_SECONDS)
+    token = call.service.tokens.issue(kind, scope_of(call), TOKEN_SECONDS)
     return answer(201, {"token": token.value, "expires_at": call.service.clock.iso(TOKEN_SECONDS)})
 
 
 async def tenant(call: Call) -> web.Response:
     body = call.json(_TENANT)
     scope = _credential(call, "remove" if body["runner_event"] == "remove" else "registration")
-    if body["url"].rstrip("/").lower() != scope.lower():
+    if not same_scope(body["url"], scope):
         call.error("scope", f"url is {body['url']!r}, the token is for {scope!r}")
         return answer(404, {"message": "Not Found"})
     token = call.service.tokens.issue("tenant", scope, TOKEN_SECONDS)
@@ -117,7 +107,13 @@ async def tenant(call: Call) -> web.Response:
 
 
 async def groups(call: Call) -> web.Response:
-    _match_scope(call, _credential(call, "registration"))
+    # Registration asks with its token; who asks for a just-in-time runner with what the REST API takes.
+    if call.request.headers.get("Authorization", "").startswith("Bearer ") and call.service.options.register_scheme != "Bearer":
+        administrator(call)
+        if "owner" in call.request.match_info and "repo" in call.request.match_info:
+            call.error("path", "the REST API lists no groups of a repository")
+    else:
+        _match_scope(call, _credential(call, "registration"))
     call.query(set(), {"per_page", "page"})
     listed = call.service.options.groups
     return answer(200, {"total_count": len(listed), "runner_groups": listed})
@@ -146,7 +142,7 @@ async def register(call: Call) -> web.Response:
     service = call.service
     scope = _credential(call, "registration")
     body = call.json(_REGISTER)
-    if body["url"].rstrip("/").lower() != scope.lower():
+    if not same_scope(body["url"], scope):
         call.error("scope", f"url is {body['url']!r}, the token is for {scope!r}")
     if body["group_id"] not in [g["id"] for g in service.options.groups]:
         call.error("group", f"group_id {body['group_id']} was not listed")
@@ -187,10 +183,20 @@ async def remove(call: Call) -> web.Response:
 
 async def jit(call: Call) -> web.Response:
     """A ready-made identity, with its key, in the three files' form."""
-    if call.request.headers.get("Authorization") != f"Bearer {call.service.options.pat}":
-        return answer(401, {"message": "Bad credentials"})
+    if not call.request.headers.get("Authorization", "").startswith("Bearer "):
+        call.error("token", "generate-jitconfig wants a Bearer")
+    administrator(call)
     body, service = call.json(_JIT), call.service
-    scope = _entity(call)
+    scope = scope_of(call)
+    if not body["labels"]:
+        call.error("labels", "a just-in-time runner needs a label")
+        return answer(422, {"message": "Validation Failed", "errors": ["labels must not be empty"]})
+    if len({label.lower() for label in body["labels"]}) != len(body["labels"]):
+        call.error("labels", f"labels repeat: {', '.join(body['labels'])}")
+    if body["runner_group_id"] not in [g["id"] for g in service.options.groups if not g["is_hosted"]]:
+        return answer(404, {"message": "Not Found"})
+    if not _NAME.match(body["name"]):
+        call.error("name", f"runner name {body['name']!r} is not valid")
     if any(r.scope == scope and r.name == body["name"] for r in service.runners.values()):
         return answer(409, {"message": "Already exists"})
     private = rsa.generate_private_key(65537, 2048).private_numbers()
@@ -219,17 +225,19 @@ async def jit(call: Call) -> web.Response:
 
 
 def routes() -> list[Route]:
-    listed: list[Route] = [
-        ("POST", "/api/v3/actions/runner-registration", "api.tenant", tenant),
-        ("POST", "/api/v3/actions/runners/register", "api.register", register),
-    ]
-    for scope in ("/api/v3/repos/{owner}/{repo}/actions", "/api/v3/orgs/{owner}/actions"):
-        listed += [
-            ("POST", scope + "/runners/registration-token", "api.registration-token", create_token),
-            ("POST", scope + "/runners/remove-token", "api.remove-token", create_token),
-            ("POST", scope + "/runners/generate-jitconfig", "api.jit", jit),
-            ("GET", scope + "/runner-groups", "api.groups", groups),
-            ("GET", scope + "/runners", "api.find", find),
-            ("DELETE", scope + "/runners/{id}", "api.remove", remove),
-        ]
+    listed: list[Route] = []
+    # A GHES has its API below a path, github.com at a host of its own.
+    for prefix in ("/api/v3", ""):
+        listed += [("POST", prefix + "/actions/runner-registration", "api.tenant", tenant),
+                   ("POST", prefix + "/actions/runners/register", "api.register", register)]
+        for scope in ("/repos/{owner}/{repo}", "/orgs/{owner}", "/enterprises/{enterprise}"):
+            base = f"{prefix}{scope}/actions"
+            listed += [
+                ("POST", base + "/runners/registration-token", "api.registration-token", create_token),
+                ("POST", base + "/runners/remove-token", "api.remove-token", create_token),
+                ("POST", base + "/runners/generate-jitconfig", "api.jit", jit),
+                ("GET", base + "/runner-groups", "api.groups", groups),
+                ("GET", base + "/runners", "api.find", find),
+                ("DELETE", base + "/runners/{id}", "api.remove", remove),
+            ]
     return listed

@@ -35,6 +35,8 @@ async def release(call: Call) -> web.Response:
 
 async def repository(call: Call) -> web.Response:
     name, path = _repository(call)
+    if name.lower() in call.service.options.absent:
+        return answer(404, {"message": "Not Found"})
     branch = "main"
     if path:
         branch = (await _git(path, "symbolic-ref", "--short", "HEAD")).decode().strip()
@@ -64,6 +66,7 @@ def routes() -> list[Route]:
         listed.append(("GET", prefix + "/repos/actions/runner/releases/latest", "rest.release", release))
     return listed + [
         ("GET", "/api/v3/repos/{owner}/{repo}", "rest.repository", repository),
+        ("GET", "/repos/{owner}/{repo}", "rest.repository", repository),
         ("GET", "/api/v3/repos/{owner}/{repo}/hash-algorithm", "rest.hash-algorithm", hash_algorithm),
         ("GET", "/api/v3/repos/{owner}/{repo}/tarball/{ref:.*}", "rest.tarball", tarball),
     ]

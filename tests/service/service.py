@@ -12,7 +12,7 @@ from typing import Any, Coroutine, TextIO
 
 from aiohttp import web
 
-from . import blobs, broker, control, feed, oauth, registration, resolve, rest, results, runservice, v1, v1_plan, v1_pools, v1_sessions
+from . import apps, blobs, broker, control, feed, oauth, registration, resolve, rest, results, runservice, v1, v1_plan, v1_pools, v1_sessions
 from .clock import Clock
 from .endpoint import MAX_BODY, wrap
 from .faults import Faults
@@ -41,6 +41,18 @@ class Options:
     blob_storage: str = "BLOB_STORAGE_TYPE_AZURE"
     runner_version: str = "2.336.0"
     pat: str = "ghp_doubledoubledouble"
+    weak_pats: list[str] = field(default_factory=list)  # known, without the right to administer runners
+    # The one App: who it is, its public key (PEM), where it is installed ("owner", "owner/repo", "enterprises/name").
+    app_id: str = "12345"
+    app_key: str = ""
+    app_installation: str = "678"
+    app_scope: str = "acme"
+    app_seconds: float = 3600.0
+    app_suspended: bool = False
+    # Names that everybody can see, and repositories that nobody can.
+    users: list[str] = field(default_factory=lambda: ["octocat"])
+    organisations: list[str] = field(default_factory=lambda: ["acme"])
+    absent: list[str] = field(default_factory=list)
     repositories: str = ""
     run_url: str = ""
     message_sign: int = 1
@@ -192,7 +204,7 @@ class Service:
     # -- HTTP --------------------------------------------------------------------------------------------------------
     def application(self) -> web.Application:
         app = web.Application(client_max_size=MAX_BODY)
-        for module in (registration, oauth, broker, runservice, results, blobs, resolve, rest, v1, v1_pools, v1_sessions, v1_plan):
+        for module in (registration, apps, oauth, broker, runservice, results, blobs, resolve, rest, v1, v1_pools, v1_sessions, v1_plan):
             for verb, path, name, handler in module.routes():
                 api = not name.startswith(REST_WITHOUT_ACCEPT)
                 app.router.add_route(verb, path, wrap(self, name, handler, api))

@@ -42,9 +42,10 @@ class Wherry:
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, *arguments: str | Path, check: bool = False, timeout: float = 120, cwd: Path | None = None,
-            env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """One command to its end; standard output and error as text."""
-        done = subprocess.run([str(self.binary), *map(str, arguments)], env={**self.env, **(env or {})}, stdin=subprocess.DEVNULL,
+            env: dict[str, str] | None = None, given: str | None = None) -> subprocess.CompletedProcess[str]:
+        """One command to its end; standard output and error as text, ``given`` on standard input."""
+        source: dict[str, object] = {"stdin": subprocess.DEVNULL} if given is None else {"input": given}
+        done = subprocess.run([str(self.binary), *map(str, arguments)], env={**self.env, **(env or {})}, **source,  # type: ignore[call-overload]
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", timeout=timeout, cwd=cwd)
         if check and done.returncode:
             raise AssertionError(f"wherry {' '.join(map(str, arguments))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
