@@ -7,12 +7,14 @@
 #include "cmd/prompt.h"
 #include "cmd/registering.h"
 #include "cmd/removing.h"
+#include "cmd/settings.h"
 #include "wherry/base/fs.h"
 #include "wherry/github/version.h"
 
 static const char help[] =
     "usage: wherry config [OPTION...]\n"
     "       wherry config remove [OPTION...]\n"
+    "       wherry config check|show|init|schema [OPTION...]\n"
     "\n"
     "Registers or removes a runner by the options of the official config.sh, so that a script which calls "
     "that\n"
@@ -44,6 +46,10 @@ static const char help[] =
     "passed\n"
     "over; --generateServiceConfig and --check fail and name what does their work; --auth, --username and\n"
     "--monitorsocketaddress are passed over.\n"
+    "\n"
+    "check, show, init and schema look after this box's settings, /etc/wherry/wherry.yaml: `wherry config "
+    "check "
+    "--help`.\n"
     "\n"
     "Example\n"
     "  wherry config --unattended --url https://github.com/example/app --token TOKEN --labels images "
@@ -197,6 +203,8 @@ static void tell_passed_over(const struct config_options *o)
 
 int wh_cmd_config(int argc, char **argv)
 {
+    if (argc > 1 && cmd_is_settings(argv[1]))
+        return cmd_settings(argc, argv);
     struct config_options o;
     wh_autoerror err = {0};
     config_options_read(argc, argv, &o);
