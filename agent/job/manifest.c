@@ -3,7 +3,7 @@
 
 /* ---- freeing ---- */
 
-void wh_manifest_free(struct wh_manifest *m)
+void wh_action_manifest_free(struct wh_action_manifest *m)
 {
     if (!m)
         return;
@@ -25,15 +25,15 @@ void wh_manifest_free(struct wh_manifest *m)
     free(m);
 }
 
-void wh_manifest_free_ptr(struct wh_manifest **m)
+void wh_action_manifest_free_ptr(struct wh_action_manifest **m)
 {
-    wh_manifest_free(*m);
+    wh_action_manifest_free(*m);
 }
 
 /* ---- reading ---- */
 
-int wh_manifest_check_keys(const struct wh_convert *t, const struct wh_yaml *map, const char *const *names,
-                           struct wh_error *err)
+int wh_action_manifest_check_keys(const struct wh_convert *t, const struct wh_yaml *map,
+                                  const char *const *names, struct wh_error *err)
 {
     for (size_t i = 0; i < map->nitems; i += 2) {
         const struct wh_yaml *key = map->items[i];
@@ -89,7 +89,7 @@ static int read_token(struct wh_convert *t, const struct wh_yaml *map, const cha
     return *out ? 0 : -1;
 }
 
-static int read_input(struct wh_manifest *m, struct wh_convert *t, const struct wh_yaml *key,
+static int read_input(struct wh_action_manifest *m, struct wh_convert *t, const struct wh_yaml *key,
                       const struct wh_yaml *value, struct wh_error *err)
 {
     if (need(t, key, WH_YAML_SCALAR, err) < 0)
@@ -104,8 +104,8 @@ static int read_input(struct wh_manifest *m, struct wh_convert *t, const struct 
     if (m->ninputs == WH_MAX_MANIFEST_INPUTS)
         return wh_convert_fail(t, key, err, "more than %u inputs", WH_MAX_MANIFEST_INPUTS);
     m->inputs = wh_reallocarray(m->inputs, m->ninputs + 1, sizeof *m->inputs);
-    struct wh_manifest_input *in = &m->inputs[m->ninputs++];
-    *in = (struct wh_manifest_input){.name = wh_strdup(key->text)};
+    struct wh_action_manifest_input *in = &m->inputs[m->ninputs++];
+    *in = (struct wh_action_manifest_input){.name = wh_strdup(key->text)};
     if (nothing)
         return 0;
     const struct wh_yaml *deprecation = wh_yaml_get(value, "deprecationMessage");
@@ -123,7 +123,7 @@ static int read_input(struct wh_manifest *m, struct wh_convert *t, const struct 
     return in->value ? 0 : -1;
 }
 
-static int read_inputs(struct wh_manifest *m, struct wh_convert *t, const struct wh_yaml *root,
+static int read_inputs(struct wh_action_manifest *m, struct wh_convert *t, const struct wh_yaml *root,
                        struct wh_error *err)
 {
     const struct wh_yaml *inputs = wh_yaml_get(root, "inputs");
@@ -138,7 +138,7 @@ static int read_inputs(struct wh_manifest *m, struct wh_convert *t, const struct
 }
 
 /* Only a composite's have values. */
-static int read_outputs(struct wh_manifest *m, struct wh_convert *t, const struct wh_yaml *root,
+static int read_outputs(struct wh_action_manifest *m, struct wh_convert *t, const struct wh_yaml *root,
                         struct wh_error *err)
 {
     static const char *const keys[] = {"description", "value", NULL};
@@ -157,7 +157,7 @@ static int read_outputs(struct wh_manifest *m, struct wh_convert *t, const struc
         if (nothing)
             continue;
         if (need(t, definition, WH_YAML_MAPPING, err) < 0 ||
-            wh_manifest_check_keys(t, definition, keys, err) < 0)
+            wh_action_manifest_check_keys(t, definition, keys, err) < 0)
             return -1;
         wh_autotoken *value = NULL;
         if (read_token(t, definition, "value", WH_YAML_SCALAR, WH_PLACE_COMPOSITE_OUTPUTS, &value, err) < 0)
@@ -170,8 +170,8 @@ static int read_outputs(struct wh_manifest *m, struct wh_convert *t, const struc
 
 /* ---- runs ---- */
 
-static int read_conditions(struct wh_manifest *m, const struct wh_convert *t, const struct wh_yaml *runs,
-                           struct wh_error *err)
+static int read_conditions(struct wh_action_manifest *m, const struct wh_convert *t,
+                           const struct wh_yaml *runs, struct wh_error *err)
 {
     if (read_text(t, runs, "pre-if", &m->pre_if, err) < 0 ||
         read_text(t, runs, "post-if", &m->post_if, err) < 0)
@@ -183,13 +183,14 @@ static int read_conditions(struct wh_manifest *m, const struct wh_convert *t, co
     return 0;
 }
 
-static int read_node(struct wh_manifest *m, struct wh_convert *t, const struct wh_yaml *runs,
+static int read_node(struct wh_action_manifest *m, struct wh_convert *t, const struct wh_yaml *runs,
                      struct wh_error *err)
 {
     static const char *const keys[] = {"using", "main", "pre", "pre-if", "post", "post-if", NULL};
     m->kind = WH_MANIFEST_NODE;
-    if (wh_manifest_check_keys(t, runs, keys, err) < 0 || read_text(t, runs, "main", &m->main, err) < 0 ||
-        read_text(t, runs, "pre", &m->pre, err) < 0 || read_text(t, runs, "post", &m->post, err) < 0)
+    if (wh_action_manifest_check_keys(t, runs, keys, err) < 0 ||
+        read_text(t, runs, "main", &m->main, err) < 0 || read_text(t, runs, "pre", &m->pre, err) < 0 ||
+        read_text(t, runs, "post", &m->post, err) < 0)
         return -1;
     if (!m->main)
         return wh_fail(err, WH_E_PARSE,
@@ -199,13 +200,14 @@ static int read_node(struct wh_manifest *m, struct wh_convert *t, const struct w
     return read_conditions(m, t, runs, err);
 }
 
-static int read_docker(struct wh_manifest *m, struct wh_convert *t, const struct wh_yaml *runs,
+static int read_docker(struct wh_action_manifest *m, struct wh_convert *t, const struct wh_yaml *runs,
                        struct wh_error *err)
 {
     static const char *const keys[] = {"using",          "image",           "entrypoint", "args",    "env",
                                        "pre-entrypoint", "post-entrypoint", "pre-if",     "post-if", NULL};
     m->kind = WH_MANIFEST_DOCKER;
-    if (wh_manifest_check_keys(t, runs, keys, err) < 0 || read_text(t, runs, "image", &m->image, err) < 0 ||
+    if (wh_action_manifest_check_keys(t, runs, keys, err) < 0 ||
+        read_text(t, runs, "image", &m->image, err) < 0 ||
         read_text(t, runs, "entrypoint", &m->main, err) < 0 ||
         read_text(t, runs, "pre-entrypoint", &m->pre, err) < 0 ||
         read_text(t, runs, "post-entrypoint", &m->post, err) < 0)
@@ -219,25 +221,25 @@ static int read_docker(struct wh_manifest *m, struct wh_convert *t, const struct
     return read_conditions(m, t, runs, err);
 }
 
-static int read_composite(struct wh_manifest *m, struct wh_convert *t, const struct wh_yaml *root,
+static int read_composite(struct wh_action_manifest *m, struct wh_convert *t, const struct wh_yaml *root,
                           const struct wh_yaml *runs, struct wh_error *err)
 {
     static const char *const keys[] = {"using", "steps", NULL};
     const struct wh_yaml *steps = wh_yaml_get(runs, "steps");
     m->kind = WH_MANIFEST_COMPOSITE;
-    if (wh_manifest_check_keys(t, runs, keys, err) < 0)
+    if (wh_action_manifest_check_keys(t, runs, keys, err) < 0)
         return -1;
     if (!steps || (steps->kind == WH_YAML_SCALAR && steps->text[0] == '\0'))
         return wh_fail(err, WH_E_PARSE,
                        "You are using a composite action but there are no steps provided in %s.", t->file);
-    if (need(t, steps, WH_YAML_SEQUENCE, err) < 0 || wh_manifest_read_steps(m, t, steps, err) < 0)
+    if (need(t, steps, WH_YAML_SEQUENCE, err) < 0 || wh_action_manifest_read_steps(m, t, steps, err) < 0)
         return -1;
     m->pre_if = wh_strdup("always()");
     m->post_if = wh_strdup("always()");
     return read_outputs(m, t, root, err);
 }
 
-static int read_runs(struct wh_manifest *m, struct wh_convert *t, const struct wh_yaml *root,
+static int read_runs(struct wh_action_manifest *m, struct wh_convert *t, const struct wh_yaml *root,
                      struct wh_error *err)
 {
     static const struct {
@@ -272,7 +274,7 @@ static int read_runs(struct wh_manifest *m, struct wh_convert *t, const struct w
                    kind);
 }
 
-static int read_root(struct wh_manifest *m, struct wh_convert *t, const struct wh_yaml *root,
+static int read_root(struct wh_action_manifest *m, struct wh_convert *t, const struct wh_yaml *root,
                      struct wh_error *err)
 {
     if (!root)
@@ -295,13 +297,13 @@ static int read_root(struct wh_manifest *m, struct wh_convert *t, const struct w
     return read_runs(m, t, root, err);
 }
 
-struct wh_manifest *wh_manifest_parse(const char *text, size_t len, const char *name, int file_index,
-                                      char **error, struct wh_error *err)
+struct wh_action_manifest *wh_action_manifest_parse(const char *text, size_t len, const char *name,
+                                                    int file_index, char **error, struct wh_error *err)
 {
     wh_autoyaml doc = {0};
     wh_autoerror cause = {0};
     struct wh_convert t = {.file = name, .file_index = file_index};
-    wh_automanifest *m = wh_calloc(1, sizeof *m);
+    wh_autoactionmanifest *m = wh_calloc(1, sizeof *m);
     *error = NULL;
     if (len > WH_MAX_MANIFEST_BYTES)
         wh_fail(&cause, WH_E_LIMIT, "%s has more than %zu bytes", name, WH_MAX_MANIFEST_BYTES);
@@ -312,9 +314,9 @@ struct wh_manifest *wh_manifest_parse(const char *text, size_t len, const char *
     return NULL;
 }
 
-struct wh_manifest *wh_manifest_of_dockerfile(const char *file)
+struct wh_action_manifest *wh_action_manifest_of_dockerfile(const char *file)
 {
-    struct wh_manifest *m = wh_calloc(1, sizeof *m);
+    struct wh_action_manifest *m = wh_calloc(1, sizeof *m);
     m->kind = WH_MANIFEST_DOCKER;
     m->image = wh_strdup(file);
     m->pre_if = wh_strdup("always()");

@@ -105,7 +105,7 @@ static int read_script(struct wh_step *s, struct wh_convert *t, const struct wh_
     static const char *const keys[] = {
         "name", "id", "if", "run", "env", "continue-on-error", "shell", "working-directory", NULL};
     s->reference.type = WH_REFERENCE_SCRIPT;
-    if (wh_manifest_check_keys(t, step, keys, err) < 0)
+    if (wh_action_manifest_check_keys(t, step, keys, err) < 0)
         return -1;
     if (!wh_yaml_get(step, "shell"))
         return wh_convert_fail(t, step, err, "Required property is missing: shell");
@@ -120,7 +120,7 @@ static int read_uses(struct wh_step *s, struct wh_convert *t, const struct wh_ya
 {
     static const char *const keys[] = {"name", "id", "if", "uses", "env", "continue-on-error", "with", NULL};
     const struct wh_yaml *uses = wh_yaml_get(step, "uses");
-    if (wh_manifest_check_keys(t, step, keys, err) < 0)
+    if (wh_action_manifest_check_keys(t, step, keys, err) < 0)
         return -1;
     wh_autofree char *text = wh_convert_text(t, uses, err);
     wh_autoerror cause = {0};
@@ -158,7 +158,7 @@ static int read_step(struct wh_step *s, struct names *names, struct wh_convert *
     return token(t, step, "continue-on-error", &s->continue_on_error, err);
 }
 
-static int read_all(struct wh_manifest *m, struct names *names, struct wh_convert *t,
+static int read_all(struct wh_action_manifest *m, struct names *names, struct wh_convert *t,
                     const struct wh_yaml *steps, struct wh_error *err)
 {
     /* Ids first: a generated name must not take one that a later step has. */
@@ -174,8 +174,8 @@ static int read_all(struct wh_manifest *m, struct names *names, struct wh_conver
     return 0;
 }
 
-int wh_manifest_read_steps(struct wh_manifest *m, struct wh_convert *t, const struct wh_yaml *steps,
-                           struct wh_error *err)
+int wh_action_manifest_read_steps(struct wh_action_manifest *m, struct wh_convert *t,
+                                  const struct wh_yaml *steps, struct wh_error *err)
 {
     struct names names = {0};
     if (steps->nitems > WH_MAX_MANIFEST_STEPS)

@@ -16,7 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     wh_autoerror err = {0};
     wh_autofree char *error = NULL;
-    wh_automanifest *m = wh_manifest_parse((const char *)data, size, "o/r/v1/action.yml", 2, &error, &err);
+    wh_autoactionmanifest *m =
+        wh_action_manifest_parse((const char *)data, size, "o/r/v1/action.yml", 2, &error, &err);
     if (!m) {
         if (!error || err.code == WH_OK)
             __builtin_trap();

@@ -10,11 +10,11 @@
 
 #define NAME "o/r/v1/action.yml"
 
-static struct wh_manifest *parse(const char *text)
+static struct wh_action_manifest *parse(const char *text)
 {
     wh_autoerror err = {0};
     wh_autofree char *error = NULL;
-    struct wh_manifest *m = wh_manifest_parse(text, strlen(text), NAME, 3, &error, &err);
+    struct wh_action_manifest *m = wh_action_manifest_parse(text, strlen(text), NAME, 3, &error, &err);
     if (!m)
         print_message("%s: %s\n", wh_error_text(&err), error);
     assert_non_null(m);
@@ -25,14 +25,15 @@ static struct wh_manifest *parse(const char *text)
 static void node(void **state)
 {
     (void)state;
-    wh_automanifest *m = parse("name: thing\n"
-                               "author: somebody\n"
-                               "inputs:\n"
-                               "  who: {description: d, default: 'x ${{ github.actor }}', required: true}\n"
-                               "  number: {default: 1.10}\n"
-                               "  old: {deprecationMessage: use who}\n"
-                               "  bare:\n"
-                               "runs: {using: NODE20, main: a.js, pre: b.js, pre-if: false, post: c.js}\n");
+    wh_autoactionmanifest *m =
+        parse("name: thing\n"
+              "author: somebody\n"
+              "inputs:\n"
+              "  who: {description: d, default: 'x ${{ github.actor }}', required: true}\n"
+              "  number: {default: 1.10}\n"
+              "  old: {deprecationMessage: use who}\n"
+              "  bare:\n"
+              "runs: {using: NODE20, main: a.js, pre: b.js, pre-if: false, post: c.js}\n");
     assert_int_equal(m->kind, WH_MANIFEST_NODE);
     assert_int_equal(m->node, 20);
     assert_string_equal(m->name, "thing");
@@ -52,16 +53,16 @@ static void node(void **state)
 static void composite(void **state)
 {
     (void)state;
-    wh_automanifest *m = parse("outputs:\n"
-                               "  sum: {description: d, value: '${{ steps.x.outputs.v }}'}\n"
-                               "runs:\n"
-                               "  using: composite\n"
-                               "  steps:\n"
-                               "    - {id: x, run: echo 1, shell: bash, working-directory: sub}\n"
-                               "    - {uses: a/b/c@v1, with: {k: v}, if: inputs.go, name: n}\n"
-                               "    - {uses: ./here, if: always()}\n"
-                               "    - {uses: 'docker://alpine:3'}\n"
-                               "    - {uses: a/b@v1, continue-on-error: true}\n");
+    wh_autoactionmanifest *m = parse("outputs:\n"
+                                     "  sum: {description: d, value: '${{ steps.x.outputs.v }}'}\n"
+                                     "runs:\n"
+                                     "  using: composite\n"
+                                     "  steps:\n"
+                                     "    - {id: x, run: echo 1, shell: bash, working-directory: sub}\n"
+                                     "    - {uses: a/b/c@v1, with: {k: v}, if: inputs.go, name: n}\n"
+                                     "    - {uses: ./here, if: always()}\n"
+                                     "    - {uses: 'docker://alpine:3'}\n"
+                                     "    - {uses: a/b@v1, continue-on-error: true}\n");
     assert_int_equal(m->kind, WH_MANIFEST_COMPOSITE);
     assert_int_equal(m->nsteps, 5);
     assert_string_equal(m->steps[0].context_name, "x");
@@ -83,7 +84,7 @@ static void composite(void **state)
 static void docker(void **state)
 {
     (void)state;
-    wh_automanifest *m =
+    wh_autoactionmanifest *m =
         parse("runs:\n  using: docker\n  image: Dockerfile\n  args: ['${{ inputs.x }}', '']\n"
               "  env: {A: b}\n  entrypoint: /e\n  pre-entrypoint: /p\n  post-if: failure()\n");
     assert_int_equal(m->kind, WH_MANIFEST_DOCKER);
@@ -92,7 +93,7 @@ static void docker(void **state)
     assert_string_equal(m->main, "/e");
     assert_string_equal(m->pre, "/p");
     assert_string_equal(m->post_if, "failure()");
-    wh_automanifest *bare = wh_manifest_of_dockerfile("dockerfile");
+    wh_autoactionmanifest *bare = wh_action_manifest_of_dockerfile("dockerfile");
     assert_int_equal(bare->kind, WH_MANIFEST_DOCKER);
     assert_string_equal(bare->image, "dockerfile");
 }
@@ -149,7 +150,8 @@ static void errors(void **state)
     for (size_t i = 0; i < WH_COUNT(bad); i++) {
         wh_autoerror err = {0};
         wh_autofree char *error = NULL;
-        wh_automanifest *m = wh_manifest_parse(bad[i].text, strlen(bad[i].text), NAME, 1, &error, &err);
+        wh_autoactionmanifest *m =
+            wh_action_manifest_parse(bad[i].text, strlen(bad[i].text), NAME, 1, &error, &err);
         assert_null(m);
         assert_string_equal(error, bad[i].error);
         assert_string_equal(wh_error_text(&err), "Failed to load " NAME);
@@ -165,7 +167,7 @@ static void limits(void **state)
         for (unsigned i = 0; i < WH_MAX_MANIFEST_STEPS + past; i++)
             wh_str_add(&text, "  - {run: x, shell: sh}\n");
         wh_autofree char *error = NULL;
-        wh_automanifest *m = wh_manifest_parse(text.data, text.len, NAME, 1, &error, NULL);
+        wh_autoactionmanifest *m = wh_action_manifest_parse(text.data, text.len, NAME, 1, &error, NULL);
         assert_true((m != NULL) == (past == 0));
         if (past)
             assert_non_null(strstr(error, "more than 1000 steps"));
@@ -176,7 +178,7 @@ static void limits(void **state)
         for (unsigned i = 0; i < WH_MAX_MANIFEST_INPUTS + past; i++)
             wh_str_addf(&text, "  i%u: {}\n", i);
         wh_autofree char *error = NULL;
-        wh_automanifest *m = wh_manifest_parse(text.data, text.len, NAME, 1, &error, NULL);
+        wh_autoactionmanifest *m = wh_action_manifest_parse(text.data, text.len, NAME, 1, &error, NULL);
         assert_true((m != NULL) == (past == 0));
         if (past)
             assert_non_null(strstr(error, "more than 1000 inputs"));
@@ -186,7 +188,7 @@ static void limits(void **state)
     while (large.len < WH_MAX_MANIFEST_BYTES + 1)
         wh_str_addc(&large, 'x');
     wh_autofree char *error = NULL;
-    assert_null(wh_manifest_parse(large.data, large.len, NAME, 1, &error, NULL));
+    assert_null(wh_action_manifest_parse(large.data, large.len, NAME, 1, &error, NULL));
     assert_non_null(strstr(error, "more than 1048576 bytes"));
 }
 
