@@ -48,6 +48,23 @@ void wh_sleep_ms(uint64_t ms)
         ;
 }
 
+/* "2026-11-24T13:05:09" of the latest second that was asked for: each line of a log has one. */
+static const char *second_text(int64_t seconds, size_t *len)
+{
+    static _Thread_local char text[40];
+    static _Thread_local size_t text_len;
+    static _Thread_local int64_t of;
+    if (text_len == 0 || of != seconds) {
+        time_t t = seconds;
+        struct tm tm;
+        gmtime_r(&t, &tm);
+        text_len = strftime(text, 28, "%Y-%m-%dT%H:%M:%S", &tm);
+        of = seconds;
+    }
+    *len = text_len;
+    return text;
+}
+
 char *wh_time_iso(int64_t ns, int digits, char *buf)
 {
     int64_t seconds = ns / 1000000000, fraction = ns % 1000000000;
@@ -55,17 +72,14 @@ char *wh_time_iso(int64_t ns, int digits, char *buf)
         seconds--;
         fraction += 1000000000;
     }
-    time_t t = seconds;
-    struct tm tm;
-    gmtime_r(&t, &tm);
-    size_t len = strftime(buf, 28, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (digits > 0) {
-        char nine[24];
-        snprintf(nine, sizeof(nine), "%09" PRId64, fraction);
+    size_t len;
+    const char *text = second_text(seconds, &len);
+    memcpy(buf, text, len);
+    if (digits > 0)
         buf[len++] = '.';
-        memcpy(buf + len, nine, (size_t)WH_MIN(digits, 9));
-        len += (size_t)WH_MIN(digits, 9);
-    }
+    int64_t unit = 100000000;
+    for (int i = 0; i < WH_MIN(digits, 9); i++, unit /= 10)
+        buf[len++] = (char)('0' + fraction / unit % 10);
     buf[len] = 'Z';
     buf[len + 1] = '\0';
     return buf;

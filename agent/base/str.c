@@ -158,9 +158,22 @@ static size_t utf8_sequence(const unsigned char *s, size_t len)
     return n;
 }
 
+/* Most text is ASCII: eight bytes at a time, as far as it is. */
+static size_t skip_ascii(const char *data, size_t len, size_t at)
+{
+    uint64_t word;
+    while (len - at >= sizeof word) {
+        memcpy(&word, data + at, sizeof word);
+        if (word & UINT64_C(0x8080808080808080))
+            break;
+        at += sizeof word;
+    }
+    return at;
+}
+
 bool wh_utf8_valid(const char *data, size_t len)
 {
-    for (size_t i = 0; i < len;) {
+    for (size_t i = skip_ascii(data, len, 0); i < len; i = skip_ascii(data, len, i)) {
         size_t n = utf8_sequence((const unsigned char *)data + i, len - i);
         if (n == 0)
             return false;

@@ -210,10 +210,22 @@ static bool parse(struct wh_view line, const char *token, bool *is_token, struct
     return false;
 }
 
+/* The first place of a short mark; memchr() is many times as fast as memmem() where there is none. */
+static const char *find_mark(struct wh_view line, const char *mark, size_t mark_len)
+{
+    const char *end = line.data + line.len, *at = line.data;
+    while ((size_t)(end - at) >= mark_len && (at = memchr(at, mark[0], (size_t)(end - at) - mark_len + 1))) {
+        if (memcmp(at, mark, mark_len) == 0)
+            return at;
+        at++;
+    }
+    return NULL;
+}
+
 /* Most lines of a log hold neither mark. */
 static bool may_hold_command(struct wh_view line)
 {
-    return memmem(line.data, line.len, "::", 2) || memmem(line.data, line.len, "##[", 3);
+    return find_mark(line, "::", 2) || find_mark(line, "##[", 3);
 }
 
 bool wh_command_parse(const char *line, size_t len, struct wh_command *out)
@@ -288,9 +300,10 @@ bool wh_command_plain_text(const char *line, size_t len, struct wh_str *out)
 {
     static const char *const marks[] = {"##[start-action", "##[end-action"};
     struct wh_view v = {line, len};
+    const char *tag = len > 0 ? find_mark(v, "##[", 3) : NULL;
     bool found = false;
-    for (size_t i = 0; len > 0 && i < WH_COUNT(marks); i++)
-        found = found || memmem(line, len, marks[i], strlen(marks[i]));
+    for (size_t i = 0; tag && i < WH_COUNT(marks); i++)
+        found = found || memmem(tag, (size_t)(line + len - tag), marks[i], strlen(marks[i]));
     if (!found)
         return false;
     wh_str_clear(out);

@@ -2,11 +2,6 @@
  * without a copy. */
 #include "wherry/job/lines.h"
 
-static bool ends_line(char c)
-{
-    return c == '\n' || c == '\r';
-}
-
 /* The length to cut at so that no UTF-8 sequence is split; all of it where there is none near the end. */
 static size_t whole_characters(const char *data, size_t len)
 {
@@ -67,16 +62,23 @@ static void keep_rest(struct wh_line_splitter *s, struct wh_view v, wh_line_fn l
     wh_str_consume(&s->rest, s->rest.len - left.len);
 }
 
+/* The first c in [from, to), or to. */
+static size_t index_of(const char *data, size_t from, size_t to, char c)
+{
+    const char *at = from < to ? memchr(data + from, c, to - from) : NULL;
+    return at ? (size_t)(at - data) : to;
+}
+
 void wh_lines_feed(struct wh_line_splitter *s, const char *data, size_t len, wh_line_fn line, void *arg)
 {
-    size_t at = 0;
+    size_t at = 0, feed = 0; /* feed: the first LF from at on, or len */
     while (at < len) {
         if (s->skip_lf && data[at] == '\n')
             at++;
         s->skip_lf = false;
-        size_t end = at;
-        while (end < len && !ends_line(data[end]))
-            end++;
+        if (feed < at || at == 0)
+            feed = index_of(data, at, len, '\n');
+        size_t end = index_of(data, at, feed, '\r');
         struct wh_view v = {data + at, end - at};
         if (end == len) {
             keep_rest(s, v, line, arg);
