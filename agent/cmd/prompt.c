@@ -64,7 +64,7 @@ static bool echo_off(struct termios *before)
         return false;
     struct termios quiet = *before;
     quiet.c_lflag &= (tcflag_t)~ECHO;
-    return tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet) == 0;
+    return tcsetattr(STDIN_FILENO, TCSADRAIN, &quiet) == 0;
 }
 
 struct wh_secret *cmd_prompt_secret(const char *question, struct wh_error *err)
@@ -73,11 +73,11 @@ struct wh_secret *cmd_prompt_secret(const char *question, struct wh_error *err)
     for (bool more = true; more && !secret;) {
         struct termios before;
         struct wh_str line = {0};
+        bool quiet = echo_off(&before); /* before the question: who answers at once shows nothing */
         ask(question, NULL, false);
-        bool quiet = echo_off(&before);
         more = read_line(&line);
         if (quiet)
-            tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+            tcsetattr(STDIN_FILENO, TCSADRAIN, &before);
         putchar('\n');
         struct wh_view answer = wh_view_trim((struct wh_view){wh_str_text(&line), line.len});
         if (answer.len)
