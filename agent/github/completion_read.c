@@ -107,6 +107,23 @@ static void read_outputs(const cJSON *object, struct wh_github_completion *out)
     out->outputs = all;
 }
 
+static void read_telemetry(const cJSON *list, struct wh_github_completion *out)
+{
+    struct wh_telemetry *all = NULL;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list)
+    {
+        const char *type = wh_json_string(item, "type");
+        if (out->ntelemetry >= WH_MAX_TELEMETRY)
+            break;
+        all = wh_reallocarray(all, out->ntelemetry + 1, sizeof *all);
+        all[out->ntelemetry++] = (struct wh_telemetry){
+            .type = wh_streq_ci(type, "ActionCommand") ? WH_TELEMETRY_ACTION_COMMAND : WH_TELEMETRY_GENERAL,
+            .message = text(item, "message")};
+    }
+    out->telemetry = all;
+}
+
 cJSON *wh_github_completion_json(const struct wh_github_completion *completion)
 {
     return gh_completion_body(NULL, NULL, NULL, completion);
@@ -124,6 +141,7 @@ int wh_github_completion_read(const cJSON *json, struct wh_github_completion *ou
     out->annotations = read_annotations(wh_json_get(json, "annotations"), &count);
     out->nannotations = count;
     out->environment_url = text(json, "environmentUrl");
+    read_telemetry(wh_json_get(json, "telemetry"), out);
     return 0;
 }
 
@@ -131,7 +149,8 @@ void wh_github_completion_clear(struct wh_github_completion *c)
 {
     for (size_t i = 0; i < c->nsteps; i++) {
         const struct wh_step_record *step = &c->steps[i];
-        const char *const texts[] = {step->id, step->name, step->action_name, step->ref, step->type};
+        const char *const texts[] = {step->id,          step->name, step->ref_name,
+                                     step->action_name, step->ref,  step->type};
         for (size_t t = 0; t < WH_COUNT(texts); t++)
             free((char *)texts[t]);
         free_annotations(step->annotations, step->nannotations);
@@ -140,6 +159,9 @@ void wh_github_completion_clear(struct wh_github_completion *c)
         free((char *)c->outputs[i].name);
         free((char *)c->outputs[i].value);
     }
+    for (size_t i = 0; i < c->ntelemetry; i++)
+        free((char *)c->telemetry[i].message);
+    free((void *)c->telemetry);
     free((void *)c->steps);
     free((void *)c->outputs);
     free_annotations(c->annotations, c->nannotations);

@@ -12,8 +12,9 @@
 #define FEED_GOOD_MS 10000  /* a connection that lived so long makes the tries before it forgotten */
 #define FEED_STALL_MS 60000 /* a peer that takes nothing for so long is none */
 #define FEED_POST_MS 60000
-#define FEED_FEW_BATCHES 5 /* V1: more than that, and more than half of them failed: no WebSocket any more   \
-                            */
+#define FEED_FEW_BATCHES                                                                                     \
+    5 /* V1: more than that, and more than half of them failed: no WebSocket any more                        \
+       */
 #define FEED_FRAGMENT 1024
 
 static bool has_ws(const struct wh_feed *f)

@@ -68,9 +68,15 @@ struct wh_sink_place {
     const char *spool;       /* the folder for what waits to be uploaded (made; wherry/github/spool.h) */
     uint64_t spool_bytes;    /* at most; 0: the default */
     const char *runner_name; /* may be NULL */
+    bool resume;             /* go on with what another process left there */
 };
 struct wh_sink *wh_sink_service(uv_loop_t *loop, const cJSON *message, const struct wh_sink_place *place,
                                 struct wh_error *err);
+/* Ends in a dead worker's place what it left open: the step that ran gets the conclusion, the reason as an
+ * annotation and as the last line of its log; those that waited are skipped. Returns all steps, the first of
+ * *count; owned with their texts (they are a completion's). */
+struct wh_step_record *wh_sink_service_end_steps(struct wh_sink *s, enum wh_task_result conclusion,
+                                                 const char *reason, size_t *count);
 /* To a descriptor (not closed), lines as they are. */
 struct wh_sink *wh_sink_local(int fd);
 

@@ -50,6 +50,7 @@ static void made_up(const struct wh_job *j, struct wh_github_completion *out)
     enum wh_task_result conclusion = wh_task_result_parse(wh_json_string(j->frame.json, "conclusion"));
     *out =
         (struct wh_github_completion){.conclusion = conclusion == WH_TASK_NONE ? WH_TASK_FAILED : conclusion};
+    out->steps = wh_sink_service_end_steps(j->sink, out->conclusion, reason, &out->nsteps);
     if (!reason)
         return;
     struct wh_annotation *a = wh_calloc(1, sizeof *a);

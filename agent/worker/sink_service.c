@@ -1,9 +1,11 @@
 /* Records of a job of the service: step states, live lines, logs, and the completion (runner-protocol.md
  * §4.5, §5). Nothing here makes a step wait: all of it runs on the loop while steps run. */
+#include "wherry/base/clock.h"
 #include "wherry/base/log.h"
 #include "wherry/github/feed.h"
 #include "wherry/github/plan.h"
 #include "wherry/github/results.h"
+#include "wherry/job/logtext.h"
 #include "worker/record.h"
 
 #define FINISH_BUDGET_MS 60000u /* for what could not be uploaded while the job ran */
@@ -24,14 +26,18 @@ struct service {
     bool completed;
 };
 
+static void tell(struct service *v, const struct wh_step_record *record)
+{
+    wh_autojson *json = wh_step_record_json(record);
+    wh_spool_note_step(v->spool, json);
+    wh_results_step(v->results, record);
+    wh_plan_step(v->plan, record);
+}
+
 static void state(struct wh_sink *s, const struct wh_timeline *r)
 {
-    struct service *v = (struct service *)s;
     struct wh_step_record view = wh_timeline_view(r);
-    wh_autojson *json = wh_step_record_json(&view);
-    wh_spool_note_step(v->spool, json);
-    wh_results_step(v->results, &view);
-    wh_plan_step(v->plan, &view);
+    tell((struct service *)s, &view);
 }
 
 static void flush(struct wh_sink *s, wh_sink_done_fn done, void *data)
@@ -60,8 +66,10 @@ static void log_lines(struct wh_sink *s, struct wh_timeline *r, const char *data
 {
     struct service *v = (struct service *)s;
     wh_autoerror err = {0};
-    if (r->log == 0)
-        r->log = WH_MAX(wh_spool_log(v->spool, r->id, &err), 0);
+    if (r->log == 0) {
+        int log = wh_spool_log(v->spool, r->id, &err);
+        r->log = log > 0 ? log : 0;
+    }
     /* How much may come was asked before (full): what comes all the same is the runner's own. */
     if (r->log == 0 || wh_spool_write(v->spool, r->log, data, len, lines, true, &err) < 0) {
         if (v->lost_bytes == 0)
@@ -167,6 +175,16 @@ static const struct wh_sink_ops ops = {.state = state,
                                        .finish = finish,
                                        .free = service_free};
 
+/* NULL: there is nothing to go on with. */
+static struct wh_spool *resume(const char *folder, const struct wh_spool_options *options)
+{
+    wh_autoerror err = {0};
+    struct wh_spool *s = wh_spool_open(folder, options, &err);
+    if (!s && err.code != WH_E_NOT_FOUND)
+        wh_log_warning("the logs of the job that was cut off are lost: %s", wh_error_text(&err));
+    return s;
+}
+
 static int make(struct service *v, uv_loop_t *loop, const cJSON *message, const struct wh_sink_place *p,
                 struct wh_error *err)
 {
@@ -179,7 +197,10 @@ static int make(struct service *v, uv_loop_t *loop, const cJSON *message, const 
         o.consumers |= 1u << WH_SPOOL_BLOB;
     if (wh_plan_wanted(v->job))
         o.consumers |= 1u << WH_SPOOL_PAGE;
-    v->spool = wh_spool_create(p->spool, &o, err);
+    if (p->resume)
+        v->spool = resume(p->spool, &o);
+    if (!v->spool)
+        v->spool = wh_spool_create(p->spool, &o, err);
     if (!v->spool)
         return -1;
     v->results = wh_results_new(v->job, v->spool);
@@ -198,4 +219,64 @@ struct wh_sink *wh_sink_service(uv_loop_t *loop, const cJSON *message, const str
         return NULL;
     }
     return &v->sink;
+}
+
+/* ---- in a dead worker's place ---- */
+
+static void last_line(struct service *v, const char *step_id, const char *reason)
+{
+    wh_autostr line = {0};
+    wh_autofree char *text = wh_printf("##[error]%s", reason);
+    wh_logtext_line(&line, wh_now_ns(), text, strlen(text));
+    for (size_t i = 1; i < wh_spool_count(v->spool); i++) {
+        int log = (int)i;
+        bool its = wh_spool_kind_of(v->spool, log) == WH_SPOOL_STEP_LOG &&
+                   wh_streq(wh_spool_step_id(v->spool, log), step_id);
+        if (its && !wh_spool_ended(v->spool, log))
+            (void)wh_spool_write(v->spool, log, line.data, line.len, 1, true, NULL);
+    }
+}
+
+static void add_reason(struct wh_step_record *r, const char *reason)
+{
+    struct wh_annotation *all = (struct wh_annotation *)(uintptr_t)r->annotations;
+    all = wh_reallocarray(all, r->nannotations + 1, sizeof *all);
+    all[r->nannotations++] =
+        (struct wh_annotation){.level = WH_ANNOTATION_FAILURE, .message = wh_strdup(reason)};
+    r->annotations = all;
+}
+
+static void end_step(struct service *v, struct wh_step_record *r, enum wh_task_result conclusion,
+                     const char *reason)
+{
+    bool ran = r->status == WH_STEP_IN_PROGRESS;
+    r->status = WH_STEP_COMPLETED;
+    r->conclusion = ran ? conclusion : WH_TASK_SKIPPED;
+    r->completed_ns = wh_now_ns();
+    if (ran && reason) {
+        add_reason(r, reason);
+        last_line(v, r->id, reason);
+    }
+    tell(v, r);
+}
+
+struct wh_step_record *wh_sink_service_end_steps(struct wh_sink *s, enum wh_task_result conclusion,
+                                                 const char *reason, size_t *count)
+{
+    struct service *v = (struct service *)s;
+    wh_autojson *steps = cJSON_Duplicate(wh_spool_steps(v->spool), true);
+    struct wh_step_record *all = wh_calloc((size_t)cJSON_GetArraySize(steps) + 1, sizeof *all);
+    const cJSON *step;
+    *count = 0;
+    cJSON_ArrayForEach(step, steps)
+    {
+        struct wh_step_record *r = wh_step_record_read(step);
+        if (!r)
+            continue;
+        if (r->status != WH_STEP_COMPLETED)
+            end_step(v, r, conclusion, reason);
+        all[(*count)++] = *r;
+        free(r); /* its texts moved */
+    }
+    return all;
 }

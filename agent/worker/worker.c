@@ -23,6 +23,9 @@ static char *spool_folder(struct wh_job *j, const cJSON *message, struct wh_erro
     wh_autofree char *parent = wh_printf("%s/" WH_SPOOL_FOLDER, work && work[0] == '/' ? work : "/tmp");
     if (wh_mkdir_p(parent, 0700, err) < 0)
         return NULL;
+    /* A runner has one job at a time: what lies there of others was given up. */
+    if (!j->recovers && wh_remove_contents(AT_FDCWD, parent, err) < 0)
+        return NULL;
     return wh_path_join(parent, id);
 }
 
@@ -36,7 +39,8 @@ static int open_sink(struct wh_job *j, const cJSON *message, struct wh_error *er
     int64_t mib = wh_json_int(j->options, "logSpoolMiB", 0);
     struct wh_sink_place place = {.spool = spool,
                                   .spool_bytes = mib > 0 ? (uint64_t)WH_MIN(mib, (int64_t)1 << 30) << 20 : 0,
-                                  .runner_name = wh_json_string(j->runner, "name")};
+                                  .runner_name = wh_json_string(j->runner, "name"),
+                                  .resume = j->recovers};
     j->sink = spool ? wh_sink_service(&j->loop, message, &place, err) : NULL;
     return j->sink ? 0 : -1;
 }

@@ -83,7 +83,7 @@ def _create(call: Call, blob: Blob, job: Job) -> web.Response:
     if blob.type is not None:
         if call.request.headers.get("If-None-Match") == "*":
             return _xml(409, "BlobAlreadyExists")
-        if not job.lost_answers:
+        if not job.may_repeat:
             call.error("blob", f"{blob.kind} created twice", job)
     blob.type = kind
     if kind == "AppendBlob":

@@ -169,6 +169,11 @@ class Job:
     def ended(self) -> bool:
         return self.state in ("completed", "lost", "refused")
 
+    @property
+    def may_repeat(self) -> bool:
+        """The runner may not know of an answer that it got: it was lost, or who got it died."""
+        return bool(self.lost_answers) or "restart" in self.lenient
+
     def mark(self, what: str, at: float) -> None:
         """Note the first time that something happened."""
         self.times.setdefault(what, at)

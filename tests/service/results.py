@@ -136,7 +136,7 @@ def _metadata(kind: str, shape: dict[str, schema.Shape]) -> Any:
             raise _twirp_error(404, "not_found", "no such log")
         if not blob.sealed:
             call.error("order", f"metadata for a {kind} whose last block is missing", job)
-        if blob.metadata is not None and not job.lost_answers:
+        if blob.metadata is not None and not job.may_repeat:
             call.error("order", f"metadata for a {kind} given twice", job)
         blob.metadata = {"at": call.service.clock.stamp(), **{k: v for k, v in body.items() if k not in _STEP_IDS}}
         size = len(blob.data)
