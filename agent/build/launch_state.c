@@ -10,6 +10,7 @@
 
 #include "launch_internal.h"
 #include "wherry/base/fs.h"
+#include "wherry/build/launch.h"
 
 #define MAX_OPEN_FOLDERS 32
 
@@ -127,5 +128,23 @@ int wh_build_state_prepare(const char *state, struct wh_userns_map *map, int *de
     *detached = open_tree(dir, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
     if (*detached < 0 || mount_setattr(*detached, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0)
         return wh_fail_errno(err, "clone the mount of %s for the builder", state);
+    return 0;
+}
+
+int wh_build_state_owner(const char *state, uid_t job_uid, gid_t job_gid, uid_t *uid, gid_t *gid,
+                         struct wh_error *err)
+{
+    struct wh_userns_map map;
+    wh_autoclose int detached = -1;
+    *uid = geteuid();
+    *gid = getegid();
+    /* Without root it is the caller's, and needs no range of sub-ids. */
+    if (geteuid() != 0)
+        return wh_mkdir_p(state, 0700, err);
+    if (wh_userns_map_choose(job_uid, job_gid, &map, err) < 0 ||
+        wh_build_state_prepare(state, &map, &detached, err) < 0)
+        return -1;
+    *uid = map.root_uid;
+    *gid = map.root_gid;
     return 0;
 }

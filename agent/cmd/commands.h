@@ -18,6 +18,7 @@
     X("exec", exec, "run a job of a workflow file here, with no service")                                    \
     X("worker", worker, "")                                                                                  \
     X("builder", builder, "")                                                                                \
+    X("fetcher", fetcher, "")                                                                                \
     X("version", version, "print the version and what this binary was built with")
 
 #define WH_COMMAND_DECLARE(name, function, help) int wh_cmd_##function(int argc, char **argv);

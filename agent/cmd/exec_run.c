@@ -5,10 +5,12 @@
 #include <uv.h>
 
 #include "cmd/exec.h"
+#include "wherry/actions/fetch.h"
 #include "wherry/base/clock.h"
 #include "wherry/base/frame.h"
 #include "wherry/base/log.h"
 #include "wherry/build/launch.h"
+#include "wherry/github/actions.h"
 #include "wherry/net/later.h"
 
 #define KILL_AFTER_MS 60000u /* after a cancel, as the service's own grace is */
@@ -96,6 +98,35 @@ static void start_build(struct exec *x, struct wh_frame *frame)
         fprintf(stderr, "wherry: the builder can't start: %s\n", wh_error_text(&err));
 }
 
+/* ---- actions that are not built in ---- */
+
+static void on_fetch_exit(struct wh_fetch_process *p, int exit_code, int signum, void *arg)
+{
+    (void)p;
+    struct exec *x = arg;
+    x->builds--;
+    wh_log_debug("a fetcher ended with code %d, signal %d", exit_code, signum);
+}
+
+static void start_fetch(struct exec *x, struct wh_frame *frame)
+{
+    if (frame->nfds != 1)
+        return;
+    int channel = wh_steal_fd(&frame->fds[0]);
+    const struct wh_user *user = x->job->user;
+    cJSON *facts = wh_github_action_facts(wh_json_get(x->job->frame, "message"));
+    struct wh_fetch_options options = {.state = x->job->state,
+                                       .job_uid = user ? user->uid : getuid(),
+                                       .job_gid = user ? user->gid : getgid(),
+                                       .facts = facts};
+    wh_autoerror err = {0};
+    if (wh_fetch_launch(&x->loop, &options, channel, on_fetch_exit, x, &err))
+        x->builds++;
+    else
+        fprintf(stderr, "wherry: %s\n", wh_error_text(&err));
+    wh_github_action_facts_free(facts);
+}
+
 /* ---- the worker ---- */
 
 static void on_readable(uv_poll_t *handle, int status, int events);
@@ -120,6 +151,8 @@ static void handle_frame(struct exec *x, struct wh_frame *frame)
     const char *type = wh_json_string(frame->json, "type");
     if (wh_streq(type, "build")) {
         start_build(x, frame);
+    } else if (wh_streq(type, "fetch")) {
+        start_fetch(x, frame);
     } else if (wh_streq(type, "done")) {
         free(x->result);
         x->result = wh_strdup(wh_json_string(frame->json, "result"));

@@ -81,8 +81,41 @@ void builds_launch(struct jobrun *j, int channel_fd)
         wh_log_error("start a builder: %s", wh_error_text(&err)); /* the client sees the channel close */
 }
 
+static void on_fetch_exit(struct wh_fetch_process *p, int exit_code, int signal, void *arg)
+{
+    struct jobrun *j = arg;
+    wh_log_debug("fetcher ended (%s %d)", signal ? "signal" : "exit code", signal ? signal : exit_code);
+    for (size_t i = 0; i < WH_MAX_JOB_FETCHES; i++)
+        if (j->fetches[i] == p)
+            j->fetches[i] = NULL;
+    jobrun_check_end(j);
+}
+
+void fetches_launch(struct jobrun *j, int channel_fd)
+{
+    wh_autoerror err = {0};
+    const struct job_user *user = &j->r->user;
+    size_t free_place = 0;
+    while (free_place < WH_MAX_JOB_FETCHES && j->fetches[free_place])
+        free_place++;
+    if (j->state != JOB_RUNNING || free_place == WH_MAX_JOB_FETCHES) {
+        close(channel_fd);
+        return;
+    }
+    struct wh_fetch_options o = {.state = j->r->d->options->state,
+                                 .job_uid = user->change ? user->user.uid : geteuid(),
+                                 .job_gid = user->change ? user->user.gid : getegid(),
+                                 .facts = j->facts};
+    j->fetches[free_place] = wh_fetch_launch(&j->r->d->loop, &o, channel_fd, on_fetch_exit, j, &err);
+    if (!j->fetches[free_place])
+        wh_log_error("%s", wh_error_text(&err)); /* the worker sees the channel close */
+}
+
 void builds_kill(struct jobrun *j)
 {
+    for (size_t i = 0; i < WH_MAX_JOB_FETCHES; i++)
+        if (j->fetches[i])
+            wh_fetch_kill(j->fetches[i]);
     for (size_t i = 0; i < WH_MAX_JOB_BUILDS; i++)
         if (j->builds[i])
             wh_build_kill(j->builds[i]);
@@ -90,6 +123,9 @@ void builds_kill(struct jobrun *j)
 
 bool builds_any(const struct jobrun *j)
 {
+    for (size_t i = 0; i < WH_MAX_JOB_FETCHES; i++)
+        if (j->fetches[i])
+            return true;
     for (size_t i = 0; i < WH_MAX_JOB_BUILDS; i++)
         if (j->builds[i])
             return true;

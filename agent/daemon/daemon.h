@@ -4,6 +4,7 @@
 #define WH_DAEMON_INTERNAL_H
 
 #include "daemon/job_user.h"
+#include "wherry/actions/fetch.h"
 #include "wherry/base/frame.h"
 #include "wherry/build/launch.h"
 #include "wherry/config/runner.h"
@@ -17,6 +18,7 @@
 
 #define WH_MAX_COMPLETION ((size_t)16 << 20) /* bytes of a completion that is kept */
 #define WH_MAX_JOB_BUILDS 16                 /* under way at once, of one job */
+#define WH_MAX_JOB_FETCHES 4                 /* the same, of fetchers */
 #define WH_MAX_KNOWN_CANCELS 16              /* of jobs that are not known (yet) */
 #define WH_MAX_KNOWN_REQUESTS 16             /* announced jobs that are remembered against repeats */
 
@@ -156,6 +158,8 @@ struct jobrun {
     struct worker worker;
     struct renewal renewal;
     struct wh_build_process *builds[WH_MAX_JOB_BUILDS];
+    cJSON *facts; /* for fetchers: wh_github_action_facts() */
+    struct wh_fetch_process *fetches[WH_MAX_JOB_FETCHES];
     /* cancellation */
     const char *cancel_reason; /* NULL: none; "user", "shutdown", "lost" */
     uint64_t cancel_timeout_ms;
@@ -212,8 +216,9 @@ void worker_kill(struct jobrun *j);
 void worker_drop(struct jobrun *j); /* handles; the process is gone or killed */
 
 /* ---- builds.c ---- */
-void builds_launch(struct jobrun *j, int channel_fd); /* takes channel_fd over */
-void builds_kill(struct jobrun *j);
+void builds_launch(struct jobrun *j, int channel_fd);  /* takes channel_fd over */
+void fetches_launch(struct jobrun *j, int channel_fd); /* the same */
+void builds_kill(struct jobrun *j);                    /* fetchers, too */
 bool builds_any(const struct jobrun *j);
 /* Repository, ref, base ref and default branch, from the agent's own reading of the message. Owned by the
  * caller. */

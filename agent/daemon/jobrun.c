@@ -6,6 +6,7 @@
 #include "wherry/base/clock.h"
 #include "wherry/base/digest.h"
 #include "wherry/base/log.h"
+#include "wherry/github/actions.h"
 #include "wherry/github/register.h"
 
 #define CANCEL_LEAST_MS 60000 /* a time-out below this counts as this */
@@ -34,6 +35,7 @@ static void jobrun_free(struct jobrun *j)
     wh_github_job_free(j->service);
     cJSON_Delete(j->message);
     cJSON_Delete(j->scope);
+    wh_github_action_facts_free(j->facts);
     free(j->request_id);
     free(j->display_name);
     free(j->step);
@@ -334,6 +336,7 @@ static void acquired(struct jobrun *j, cJSON *message)
     jobrun_name(j, message);
     keep_acquired(j, message);
     j->scope = builds_scope(message);
+    j->facts = wh_github_action_facts(message);
     if (runner_take_cancel(j->r, wh_github_job_id(j->service), &timeout_ms))
         jobrun_cancel(j, "user", timeout_ms);
     j->state = JOB_FIRST_RENEW;

@@ -79,6 +79,10 @@ static void on_frame(struct jobrun *j, struct wh_frame *frame)
         builds_launch(j, channel);
     } else if (wh_streq(type, "completion") && frame->nfds == 1) {
         keep_completion(j, frame->fds[0]);
+    } else if (wh_streq(type, "fetch") && frame->nfds == 1) {
+        int channel = wh_steal_fd(&frame->fds[0]);
+        frame->nfds = 0;
+        fetches_launch(j, channel);
     } else if (wh_streq(type, "done")) {
         const char *result = wh_json_string(frame->json, "result");
         j->worker_done = true;

@@ -101,8 +101,8 @@ static int read_input(struct wh_action_manifest *m, struct wh_convert *t, const 
     for (size_t i = 0; i < m->ninputs; i++)
         if (wh_streq_ci(m->inputs[i].name, key->text))
             return wh_convert_fail(t, key, err, "'%s' is already defined", key->text);
-    if (m->ninputs == WH_MAX_MANIFEST_INPUTS)
-        return wh_convert_fail(t, key, err, "more than %u inputs", WH_MAX_MANIFEST_INPUTS);
+    if (m->ninputs == WH_MAX_ACTION_MANIFEST_INPUTS)
+        return wh_convert_fail(t, key, err, "more than %u inputs", WH_MAX_ACTION_MANIFEST_INPUTS);
     m->inputs = wh_reallocarray(m->inputs, m->ninputs + 1, sizeof *m->inputs);
     struct wh_action_manifest_input *in = &m->inputs[m->ninputs++];
     *in = (struct wh_action_manifest_input){.name = wh_strdup(key->text)};
@@ -305,8 +305,8 @@ struct wh_action_manifest *wh_action_manifest_parse(const char *text, size_t len
     struct wh_convert t = {.file = name, .file_index = file_index};
     wh_autoactionmanifest *m = wh_calloc(1, sizeof *m);
     *error = NULL;
-    if (len > WH_MAX_MANIFEST_BYTES)
-        wh_fail(&cause, WH_E_LIMIT, "%s has more than %zu bytes", name, WH_MAX_MANIFEST_BYTES);
+    if (len > WH_MAX_ACTION_MANIFEST_BYTES)
+        wh_fail(&cause, WH_E_LIMIT, "%s has more than %zu bytes", name, WH_MAX_ACTION_MANIFEST_BYTES);
     else if (wh_yaml_parse(text, len, name, &doc, &cause) == 0 && read_root(m, &t, doc.root, &cause) == 0)
         return wh_steal(&m);
     *error = wh_strdup(wh_error_text(&cause));

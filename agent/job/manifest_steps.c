@@ -178,8 +178,8 @@ int wh_action_manifest_read_steps(struct wh_action_manifest *m, struct wh_conver
                                   const struct wh_yaml *steps, struct wh_error *err)
 {
     struct names names = {0};
-    if (steps->nitems > WH_MAX_MANIFEST_STEPS)
-        return wh_convert_fail(t, steps, err, "more than %u steps", WH_MAX_MANIFEST_STEPS);
+    if (steps->nitems > WH_MAX_ACTION_MANIFEST_STEPS)
+        return wh_convert_fail(t, steps, err, "more than %u steps", WH_MAX_ACTION_MANIFEST_STEPS);
     m->steps = wh_calloc(steps->nitems + 1, sizeof *m->steps);
     int n = read_all(m, &names, t, steps, err);
     wh_strv_free(names.used);

@@ -75,19 +75,38 @@ void wh_context_set_env(struct wh_job *j, const struct wh_value *env)
     wh_object_set(j->contexts, "env", env);
 }
 
+/* Within a composite's main stage it is the composite's own steps that count; else the job's. */
+static enum wh_task_result status_result(const struct wh_job *j)
+{
+    const struct wh_run *c = j->composite;
+    if (!c || c->stage != WH_STAGE_MAIN)
+        return j->result;
+    return c->result == WH_TASK_NONE ? WH_TASK_SUCCEEDED : c->result;
+}
+
 static bool status_function(void *arg, enum wh_status_function which)
 {
     const struct wh_job *j = arg;
     switch (which) {
     case WH_STATUS_SUCCESS:
-        return j->result == WH_TASK_SUCCEEDED;
+        return status_result(j) == WH_TASK_SUCCEEDED;
     case WH_STATUS_FAILURE:
-        return j->result == WH_TASK_FAILED;
+        return status_result(j) == WH_TASK_FAILED;
     case WH_STATUS_CANCELLED:
         return j->result == WH_TASK_CANCELED;
     default:
         return true;
     }
+}
+
+/* A composite's steps see less than those of the job. */
+static enum wh_place place_here(const struct wh_job *j, enum wh_place place)
+{
+    if (j->composite && place == WH_PLACE_STEP)
+        return WH_PLACE_COMPOSITE_STEP;
+    if (j->composite && place == WH_PLACE_STEP_IF)
+        return WH_PLACE_COMPOSITE_IF;
+    return place;
 }
 
 static void trace_line(void *arg, const char *line)
@@ -104,7 +123,7 @@ struct wh_template_env wh_context_template(struct wh_job *j, enum wh_place place
                            .trace = j->debug && j->current ? trace_line : NULL,
                            .trace_arg = j};
     return (struct wh_template_env){
-        .eval = eval, .allows = wh_place_allows(place), .file_table = j->message->file_table};
+        .eval = eval, .allows = wh_place_allows(place_here(j, place)), .file_table = j->message->file_table};
 }
 
 void wh_context_status(struct wh_job *j)

@@ -10,6 +10,7 @@
 #include "wherry/base/frame.h"
 #include "wherry/job/command.h"
 #include "wherry/job/logtext.h"
+#include "wherry/job/manifest.h"
 #include "wherry/job/mask.h"
 #include "wherry/net/later.h"
 #include "worker/child.h"
@@ -21,18 +22,42 @@ struct wh_dirs { /* job-execution.md §3; absolute, owned */
     char *work, *temp, *tools, *pipeline, *workspace, *commands, *event, *home;
 };
 
+enum wh_stage { WH_STAGE_MAIN, WH_STAGE_PRE, WH_STAGE_POST };
+
+/* An action that is not built in, as it was loaded (job-execution.md §7). */
+struct wh_foreign {
+    char *key;       /* "owner/repo/path@ref" in lower case; NULL for a local one */
+    char *directory; /* where its action.yml lies */
+    struct wh_action_manifest *manifest;
+};
+
+/* What the steps of a composite see; lives as long as the job, since post steps see it again. */
+struct wh_scope {
+    struct wh_value *contexts, *github, *steps; /* NULL: not made yet. github and steps are members */
+};
+
 /* One step at one stage. */
 struct wh_run {
     const struct wh_step *step;
-    struct wh_timeline *record;
-    struct wh_run *main;            /* of a post step; NULL for a main one */
+    enum wh_stage stage;
+    struct wh_timeline *record; /* of a composite's step: only the id that its summary goes by */
+    struct wh_run *main;        /* of a pre or post step; NULL for a main one */
+    struct wh_run *parent;      /* the composite's run (of the same stage) that it belongs to; NULL */
+    struct wh_run **children;   /* of a composite: its steps' main runs; owned by main's */
+    size_t nchildren;
+    struct wh_scope scope;          /* of a composite: main's */
+    struct wh_scope outer;          /* what the contexts were before its steps began; borrowed */
     char *display;                  /* not masked */
     const struct wh_action *action; /* NULL: a script, or an action that is not native */
     struct wh_action_version version;
+    const struct wh_foreign *foreign; /* NULL: a script, a native action, or not loaded yet */
     bool post_registered;
-    bool local_checkout;    /* actions/checkout of the workflow's own repository in a local run */
-    struct wh_value *state; /* of the step over its stages; main's own */
-    struct wh_value *env;   /* its env context while it runs */
+    bool local_checkout;      /* actions/checkout of the workflow's own repository in a local run */
+    struct wh_value *state;   /* of the step over its stages; main's own */
+    struct wh_value *overlay; /* the step's own env, over that of the composites around it */
+    struct wh_value *env;     /* its env context while it runs */
+    uint64_t deadline_ms;     /* on the monotonic clock; 0: none */
+    double minutes;           /* what the deadline was made of */
     struct wh_command_state commands;
     char *files[7];      /* file commands, in the order of wh_file_commands */
     bool command_failed; /* a workflow or file command could not be processed */
@@ -86,6 +111,13 @@ struct wh_job {
     int post_number; /* of the next post step; 0: none registered yet */
     struct wh_timeline *current;
 
+    struct wh_run *composite;     /* the innermost whose steps run now; NULL: the job's own steps do */
+    struct wh_foreign **foreigns; /* loaded ones, shared by the steps that use them */
+    size_t nforeigns;
+    char *node_version; /* of the node on PATH; "": none; NULL: not asked yet */
+
+    struct wh_run **pres; /* in order */
+    size_t npres;
     struct wh_run **mains;
     size_t nmains;
     struct wh_run **posts; /* a stack */
@@ -165,10 +197,62 @@ char *wh_environ_path(const struct wh_job *j, const char *base);
 void wh_environ_add_path(struct wh_job *j, const char *folder);
 
 /* ---- steps.c ---- */
-int wh_steps_prepare(struct wh_job *j, struct wh_error *err);
+void wh_steps_find(struct wh_job *j);  /* makes the runs and looks which are native */
+void wh_steps_queue(struct wh_job *j); /* makes their records, when all actions are there */
 void wh_steps_run(struct wh_job *j);
 void wh_job_merge_result(struct wh_job *j, enum wh_task_result r);
+struct wh_run *wh_run_new(const struct wh_step *step);
 void wh_run_free(struct wh_run *run);
+void wh_run_find_native(struct wh_job *j, struct wh_run *run);
+/* The run that the step's state, scope and children belong to. */
+static inline struct wh_run *wh_run_owner(struct wh_run *run)
+{
+    return run->main ? run->main : run;
+}
+/* From the env to the result, everything but the record. minutes: of its own time-out; 0: none. */
+int wh_run_evaluate_env(struct wh_job *j, struct wh_run *run);
+void wh_run_execute(struct wh_job *j, struct wh_run *run);
+/* A step whose condition is true: loads a local action, registers its post step, executes. */
+void wh_run_start(struct wh_job *j, struct wh_run *run);
+void wh_job_see_cancel(struct wh_job *j);
+/* The condition for its stage. */
+const char *wh_run_condition(const struct wh_run *run);
+/* What continue-on-error makes of the result. */
+enum wh_task_result wh_run_conclusion(struct wh_job *j, const struct wh_run *run);
+bool wh_run_has_pre(const struct wh_run *run);
+bool wh_run_has_post(const struct wh_run *run);
+void wh_run_register_post(struct wh_job *j, struct wh_run *main);
+
+/* ---- prepare.c: actions that are not built in: fetched and loaded ---- */
+/* Those of the job, and what their composites use, all of them. */
+int wh_actions_prepare(struct wh_job *j, struct wh_error *err);
+/* A local one (uses: ./path), at its step, with what it uses. */
+int wh_actions_prepare_local(struct wh_job *j, struct wh_run *run, struct wh_error *err);
+void wh_foreign_free(struct wh_foreign *f);
+
+/* ---- fetch.c: the line to a fetcher ---- */
+struct wh_wanted {
+    const char *name, *ref, *path; /* borrowed */
+};
+/* Each is below <work>/_actions/<name>/<ref> afterwards. */
+int wh_fetch_actions(struct wh_job *j, const struct wh_wanted *wanted, size_t n, struct wh_error *err);
+/* Node.js of that major from the mirror, unpacked at folder. */
+int wh_fetch_node(struct wh_job *j, int major, const char *folder, struct wh_error *err);
+
+/* ---- inputs.c ---- */
+/* Of an action, evaluated now: the author's, then defaults in the manifest's order. NULL on failure. */
+struct wh_value *wh_inputs_evaluate(struct wh_job *j, struct wh_run *run, struct wh_error *err);
+/* "Run owner/repo@ref" with inputs and env; "Post job cleanup." */
+void wh_inputs_say_header(struct wh_job *j, const struct wh_run *run, const struct wh_value *inputs);
+
+/* ---- composite.c ---- */
+/* The contexts of the composite's steps take the place of those around it, and back. */
+void wh_scope_enter(struct wh_job *j, struct wh_run *composite);
+void wh_scope_leave(struct wh_job *j);
+void wh_composite_execute(struct wh_job *j, struct wh_run *run);
+
+/* ---- node.c ---- */
+struct wh_child *wh_node_start(struct wh_job *j, struct wh_run *run, struct wh_error *err);
 
 /* ---- script.c, action.c: the handlers. They start j->child; NULL with err where that failed ---- */
 struct wh_child *wh_script_start(struct wh_job *j, struct wh_run *run, struct wh_error *err);

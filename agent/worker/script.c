@@ -156,10 +156,10 @@ static char *text_of(const struct wh_value *inputs, const char *name)
     return v ? wh_value_to_string(v) : NULL;
 }
 
-static char *working_directory(struct wh_job *j, const struct wh_value *inputs)
+static char *working_directory(struct wh_job *j, const struct wh_run *run, const struct wh_value *inputs)
 {
     wh_autofree char *own = text_of(inputs, "workingDirectory");
-    const char *wanted = own ? own : j->default_directory;
+    const char *wanted = own ? own : run->parent ? NULL : j->default_directory;
     return wanted && wanted[0] ? wh_path_join(j->dirs.workspace, wanted) : wh_strdup(j->dirs.workspace);
 }
 
@@ -179,7 +179,9 @@ static int prepare_command(struct wh_job *j, struct wh_run *run, const struct wh
 {
     wh_autofree char *script = text_of(inputs, "script");
     wh_autofree char *own_shell = text_of(inputs, "shell");
-    const char *option = own_shell && own_shell[0] ? own_shell : j->default_shell;
+    /* The job's defaults are not for what runs within a composite. */
+    const char *standard = run->parent ? NULL : j->default_shell;
+    const char *option = own_shell && own_shell[0] ? own_shell : standard;
     if (read_shell(j, option, s, err) < 0)
         return -1;
     char guid[37];
@@ -230,7 +232,7 @@ struct wh_child *wh_script_start(struct wh_job *j, struct wh_run *run, struct wh
     wh_autostrv char **argv = NULL;
     if (prepare_command(j, run, inputs, &s, &argv, err) < 0)
         return NULL;
-    wh_autofree char *directory = working_directory(j, inputs);
+    wh_autofree char *directory = working_directory(j, run, inputs);
     wh_autostrv char **environment = wh_environ_of(j, run, NULL);
     struct wh_process_options options = WH_PROCESS_OPTIONS;
     options.path = s.path;

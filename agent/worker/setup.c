@@ -195,9 +195,8 @@ static int evaluate_defaults(struct wh_job *j, struct wh_error *err)
     return 0;
 }
 
-static void say_actions(struct wh_job *j)
+static void say_native(struct wh_job *j)
 {
-    wh_say(j, "Prepare all required actions");
     wh_autostrv char **said = NULL;
     for (size_t i = 0; i < j->nmains; i++) {
         if (!j->mains[i]->action)
@@ -208,6 +207,14 @@ static void say_actions(struct wh_job *j)
         wh_strv_add(&said, text);
         wh_say(j, "Action '%s' is built in: nothing to download", text);
     }
+}
+
+static int prepare_actions(struct wh_job *j, struct wh_error *err)
+{
+    wh_steps_find(j);
+    wh_say(j, "Prepare all required actions");
+    say_native(j);
+    return wh_actions_prepare(j, err);
 }
 
 static int set_up(struct wh_job *j, struct wh_error *err)
@@ -222,9 +229,9 @@ static int set_up(struct wh_job *j, struct wh_error *err)
         wh_say(j, "Cache mode: %s", mode);
     say_proxies(j);
     wh_say(j, "Prepare workflow directory");
-    if (refuse_containers(j, err) < 0 || evaluate_layers(j, err) < 0 || evaluate_defaults(j, err) < 0)
+    if (refuse_containers(j, err) < 0 || evaluate_layers(j, err) < 0 || evaluate_defaults(j, err) < 0 ||
+        prepare_actions(j, err) < 0)
         return -1;
-    say_actions(j);
     say_workflow(j);
     wh_say(j, "Complete job name: %s", j->message->job_display_name ? j->message->job_display_name : "");
     return 0;
@@ -240,10 +247,10 @@ int wh_setup(struct wh_job *j)
     int n = wh_context_start(j, &err);
     if (n == 0) {
         start_environment(j);
-        n = wh_steps_prepare(j, &err);
+        n = set_up(j, &err);
     }
     if (n == 0)
-        n = set_up(j, &err);
+        wh_steps_queue(j);
     if (n < 0)
         wh_say_error(j, "%s", wh_error_text(&err));
     enum wh_task_result result = n < 0 ? WH_TASK_FAILED : WH_TASK_SUCCEEDED;

@@ -3,9 +3,9 @@
 #include "wherry/net/later.h"
 #include "worker/job.h"
 
-/* ---- the queue ---- */
+/* ---- runs ---- */
 
-static struct wh_run *new_run(const struct wh_step *step)
+struct wh_run *wh_run_new(const struct wh_step *step)
 {
     struct wh_run *run = wh_calloc(1, sizeof *run);
     run->step = step;
@@ -17,13 +17,38 @@ void wh_run_free(struct wh_run *run)
 {
     if (!run)
         return;
+    for (size_t i = 0; i < run->nchildren; i++)
+        wh_run_free(run->children[i]);
+    free(run->children);
+    if (run->parent && run->record) {
+        wh_timeline_clear(run->record);
+        free(run->record);
+    }
     free(run->display);
+    wh_value_unref(run->scope.contexts);
     wh_value_unref(run->state);
+    wh_value_unref(run->overlay);
     wh_value_unref(run->env);
     wh_command_state_clear(&run->commands);
     for (size_t i = 0; i < WH_COUNT(run->files); i++)
         free(run->files[i]);
     free(run);
+}
+
+static const char *type_of(const struct wh_run *run)
+{
+    if (run->action)
+        return "node20"; /* what the action that we stand for would be */
+    if (!run->foreign)
+        return "repository";
+    switch (run->foreign->manifest->kind) {
+    case WH_MANIFEST_COMPOSITE:
+        return "composite";
+    case WH_MANIFEST_DOCKER:
+        return "docker";
+    default:
+        return run->foreign->manifest->node > 20 ? "node24" : "node20";
+    }
 }
 
 /* What kind of thing the step is, as the service shows it. */
@@ -40,7 +65,7 @@ static void describe_record(struct wh_run *run)
         r->action_name = wh_strdup(ref->image);
         return;
     default:
-        r->type = run->action ? "node20" : "repository"; /* what the action that we stand for would be */
+        r->type = type_of(run);
         r->action_name = wh_strdup(ref->name ? ref->name : ref->path);
         r->ref = wh_strdup(ref->ref);
     }
@@ -55,10 +80,27 @@ static bool is_own_repository(const struct wh_job *j, const struct wh_step *step
            wh_streq_ci(repository->text, wh_value_text(wh_object_get(j->github, "repository")));
 }
 
-static void find_action(struct wh_job *j, struct wh_run *run)
+/* Whose native stand-in the machine's owner or the author turned off: "all", or a list of repositories. */
+static bool is_off(const struct wh_job *j, const char *name)
+{
+    const char *list = wh_json_string(j->options, "nativeOff");
+    if (!list)
+        list = getenv("WHERRY_NATIVE_OFF");
+    if (!list || list[0] == '\0')
+        return false;
+    wh_autostrv char **names = wh_strv_split(list, ',');
+    for (size_t i = 0; names[i]; i++) {
+        wh_autofree char *one = wh_view_dup(wh_view_trim(wh_view_of(names[i])));
+        if (wh_streq_ci(one, "all") || wh_streq_ci(one, name))
+            return true;
+    }
+    return false;
+}
+
+void wh_run_find_native(struct wh_job *j, struct wh_run *run)
 {
     const struct wh_step_reference *ref = &run->step->reference;
-    if (ref->type != WH_REFERENCE_REPOSITORY || !ref->name)
+    if (ref->type != WH_REFERENCE_REPOSITORY || !ref->name || is_off(j, ref->name))
         return;
     if (j->local && wh_json_string(j->options, "localRepository") &&
         wh_streq_ci(ref->name, "actions/checkout") && is_own_repository(j, run->step)) {
@@ -68,49 +110,96 @@ static void find_action(struct wh_job *j, struct wh_run *run)
     run->action = wh_action_find(ref->name, ref->path, ref->ref, &run->version, NULL);
 }
 
-int wh_steps_prepare(struct wh_job *j, struct wh_error *err)
+void wh_steps_find(struct wh_job *j)
 {
-    (void)err;
     for (size_t i = 0; i < j->message->nsteps; i++) {
-        const struct wh_step *step = &j->message->steps[i];
-        struct wh_run *run = new_run(step);
+        struct wh_run *run = wh_run_new(&j->message->steps[i]);
         run->state = wh_value_object_case_sensitive();
-        find_action(j, run);
-        struct wh_template_env env = wh_context_template(j, WH_PLACE_STEP);
-        env.eval.trace = NULL;
-        run->display = wh_step_display_name(step, &env);
-        wh_strv_free(env.errors);
-        run->record = wh_job_record(j, step->id, run->display, j->next_number++);
-        run->record->ref_name = wh_strdup(step->name);
-        describe_record(run);
+        wh_run_find_native(j, run);
         j->mains = wh_reallocarray(j->mains, j->nmains + 1, sizeof(struct wh_run *));
         j->mains[j->nmains++] = run;
-        j->sink->ops->state(j->sink, run->record);
     }
-    return 0;
 }
 
-static void register_post(struct wh_job *j, struct wh_run *main)
+static struct wh_run *other_stage(struct wh_run *main, enum wh_stage stage)
 {
-    if (main->post_registered || !main->action || !main->action->post)
+    struct wh_run *run = wh_run_new(main->step);
+    run->stage = stage;
+    run->main = main;
+    run->action = main->action;
+    run->foreign = main->foreign;
+    run->version = main->version;
+    run->display = wh_printf("%s %s", stage == WH_STAGE_PRE ? "Pre" : "Post", main->display);
+    return run;
+}
+
+static void show(struct wh_job *j, struct wh_run *run, const char *id, int number)
+{
+    run->record = wh_job_record(j, id, run->display, number);
+    run->record->ref_name = wh_strdup(id ? run->step->name : run->record->id);
+    describe_record(run);
+    j->sink->ops->state(j->sink, run->record);
+}
+
+void wh_steps_queue(struct wh_job *j)
+{
+    for (size_t i = 0; i < j->nmains; i++) {
+        struct wh_template_env env = wh_context_template(j, WH_PLACE_STEP);
+        env.eval.trace = NULL;
+        j->mains[i]->display = wh_step_display_name(j->mains[i]->step, &env);
+        wh_strv_free(env.errors);
+    }
+    for (size_t i = 0; i < j->nmains; i++) {
+        if (!wh_run_has_pre(j->mains[i]))
+            continue;
+        struct wh_run *pre = other_stage(j->mains[i], WH_STAGE_PRE);
+        j->pres = wh_reallocarray(j->pres, j->npres + 1, sizeof(struct wh_run *));
+        j->pres[j->npres++] = pre;
+        show(j, pre, NULL, j->next_number++);
+    }
+    for (size_t i = 0; i < j->nmains; i++)
+        show(j, j->mains[i], j->mains[i]->step->id, j->next_number++);
+}
+
+/* ---- pre and post ---- */
+
+bool wh_run_has_pre(const struct wh_run *run)
+{
+    /* That of a local action never runs: the action is not there yet when it would. */
+    if (!run->foreign || !run->step->reference.name)
+        return false;
+    for (size_t i = 0; i < run->nchildren; i++)
+        if (wh_run_has_pre(run->children[i]))
+            return true;
+    return run->foreign->manifest->pre != NULL;
+}
+
+bool wh_run_has_post(const struct wh_run *run)
+{
+    if (run->action)
+        return run->action->post != NULL;
+    for (size_t i = 0; i < run->nchildren; i++)
+        if (wh_run_has_post(run->children[i]))
+            return true;
+    return run->foreign && run->foreign->manifest->post != NULL;
+}
+
+void wh_run_register_post(struct wh_job *j, struct wh_run *main)
+{
+    if (main->post_registered || !wh_run_has_post(main))
         return;
     main->post_registered = true;
+    if (main->parent) /* its composite's post step runs it */
+        return;
     /* The first one doubles the counter, so that posts, which run in reverse, still have rising numbers. */
     if (j->post_number == 0) {
         j->post_number = 2 * (j->next_number - 1);
         j->next_number = j->post_number + 1;
     }
-    struct wh_run *run = new_run(main->step);
-    run->main = main;
-    run->action = main->action;
-    run->version = main->version;
-    run->display = wh_printf("Post %s", main->display);
-    run->record = wh_job_record(j, NULL, run->display, j->post_number--);
-    run->record->ref_name = wh_strdup(run->record->id);
-    describe_record(run);
+    struct wh_run *run = other_stage(main, WH_STAGE_POST);
     j->posts = wh_reallocarray(j->posts, j->nposts + 1, sizeof(struct wh_run *));
     j->posts[j->nposts++] = run;
-    j->sink->ops->state(j->sink, run->record);
+    show(j, run, NULL, j->post_number--);
 }
 
 /* ---- results ---- */
@@ -124,7 +213,7 @@ void wh_job_merge_result(struct wh_job *j, enum wh_task_result r)
     wh_context_status(j);
 }
 
-static enum wh_task_result apply_continue_on_error(struct wh_job *j, const struct wh_run *run)
+enum wh_task_result wh_run_conclusion(struct wh_job *j, const struct wh_run *run)
 {
     if (run->result != WH_TASK_FAILED || run->main || !run->step->continue_on_error)
         return run->result;
@@ -152,15 +241,46 @@ static void complete(struct wh_job *j, struct wh_run *run, enum wh_task_result c
 
 /* ---- cancellation and time ---- */
 
-static const char *condition_of(const struct wh_run *run)
+const char *wh_run_condition(const struct wh_run *run)
 {
-    if (!run->main)
+    if (run->stage == WH_STAGE_MAIN)
         return run->step->condition;
-    return run->action->post_if ? run->action->post_if : "always()";
+    if (run->stage == WH_STAGE_PRE)
+        return run->foreign->manifest->pre_if;
+    const char *own = run->action ? run->action->post_if : run->foreign->manifest->post_if;
+    return own ? own : "always()";
+}
+
+static bool wanted_still(struct wh_job *j, const struct wh_run *run)
+{
+    return j->cancel == WH_CANCEL_USER && wh_context_condition(j, wh_run_condition(run), NULL) == 1;
+}
+
+/* A step goes on after a cancel if it would still be started, and all composites around it would, each asked
+ * with the contexts of its own place. */
+static void ask_again(struct wh_job *j)
+{
+    struct wh_run *left[WH_MAX_COMPOSITE_DEPTH + 2];
+    size_t n = 0;
+    struct wh_run *refuser = wanted_still(j, j->running) ? NULL : j->running;
+    while (j->composite && n < WH_COUNT(left)) {
+        struct wh_run *around = j->composite;
+        left[n++] = around;
+        wh_scope_leave(j);
+        if (!wanted_still(j, around))
+            refuser = around;
+    }
+    while (n > 0)
+        wh_scope_enter(j, left[--n]);
+    for (struct wh_run *run = j->running; refuser; run = run->parent) {
+        run->canceled = true;
+        if (run == refuser)
+            break;
+    }
 }
 
 /* Takes notice of a cancel; the running step is asked anew whether it would run. */
-static void see_cancel(struct wh_job *j)
+void wh_job_see_cancel(struct wh_job *j)
 {
     if (j->cancel == WH_CANCEL_NONE || j->cancel_seen)
         return;
@@ -170,15 +290,12 @@ static void see_cancel(struct wh_job *j)
                                                            : WH_TASK_CANCELED);
     if (j->cancel == WH_CANCEL_SHUTDOWN)
         wh_say_error(j, "The runner has received a shutdown signal. This can happen when the runner service "
-                        "is stopped, or a "
-                        "manually started runner is canceled.");
-    if (!j->running || !j->child)
+                        "is stopped, or a manually started runner is canceled.");
+    if (!j->running)
         return;
-    bool stays = j->cancel == WH_CANCEL_USER && wh_context_condition(j, condition_of(j->running), NULL) == 1;
-    if (!stays) {
-        j->running->canceled = true;
+    ask_again(j);
+    if (j->running->canceled && j->child)
         wh_child_cancel(j->child);
-    }
 }
 
 struct timeout {
@@ -220,16 +337,17 @@ static double timeout_minutes(struct wh_job *j, const struct wh_run *run)
 }
 
 /* Lets the loop turn until the step's process is through. */
-static void wait_for_child(struct wh_job *j, double minutes)
+static void wait_for_child(struct wh_job *j, const struct wh_run *run)
 {
     struct timeout t = {.job = j};
     uv_timer_init(&j->loop, &t.timer);
     t.timer.data = &t;
-    if (minutes > 0)
-        wh_timer_start(&t.timer, on_timeout, (uint64_t)(minutes * 60000), 0);
+    uint64_t now = wh_mono_ms();
+    if (run->deadline_ms > 0)
+        wh_timer_start(&t.timer, on_timeout, run->deadline_ms > now ? run->deadline_ms - now : 1, 0);
     while (!wh_child_finished(j->child)) {
         wh_job_turn(j);
-        see_cancel(j);
+        wh_job_see_cancel(j);
     }
     uv_close((uv_handle_t *)&t.timer, on_timer_closed);
     while (!t.closed)
@@ -238,11 +356,14 @@ static void wait_for_child(struct wh_job *j, double minutes)
 
 /* ---- one step ---- */
 
-static void judge(struct wh_job *j, struct wh_run *run, double minutes)
+static void judge(struct wh_job *j, struct wh_run *run)
 {
     int code = wh_child_exit(j->child)->code;
     if (run->timed_out) {
-        wh_say_error(j, "The action '%s' has timed out after %.0f minutes.", run->display, minutes);
+        if (run->parent)
+            wh_say_error(j, "The action has timed out.");
+        else
+            wh_say_error(j, "The action '%s' has timed out after %.0f minutes.", run->display, run->minutes);
         run->result = WH_TASK_FAILED;
     } else if (run->canceled) {
         wh_say_error(j, "The operation was canceled.");
@@ -264,61 +385,85 @@ static struct wh_child *start(struct wh_job *j, struct wh_run *run, struct wh_er
         return wh_script_start(j, run, err);
     if (run->action || run->local_checkout)
         return wh_action_start(j, run, err);
-    if (ref->type == WH_REFERENCE_REPOSITORY && ref->name) { /* once more, for the sentence */
-        struct wh_action_version version;
-        (void)wh_action_find(ref->name, ref->path, ref->ref, &version, err);
-        return NULL;
-    }
+    if (run->foreign && run->foreign->manifest->kind == WH_MANIFEST_NODE)
+        return wh_node_start(j, run, err);
     wh_autofree char *text = wh_step_reference_text(ref);
-    wh_fail(err, WH_E_UNSUPPORTED, "Action '%s' is not supported yet by wherry: %s.", text,
-            ref->type == WH_REFERENCE_CONTAINER ? "it runs no Docker actions" : "it runs no local actions");
+    wh_fail(err, WH_E_UNSUPPORTED, "Action '%s' is not supported yet by wherry: it runs no Docker actions.",
+            text);
     return NULL;
 }
 
-static void execute(struct wh_job *j, struct wh_run *run, double minutes)
+static void run_child(struct wh_job *j, struct wh_run *run)
 {
     wh_autoerror err = {0};
+    wh_room_step(j);
+    j->child = start(j, run, &err);
+    if (!j->child) {
+        wh_say_error(j, "%s", wh_error_text(&err));
+        run->result = WH_TASK_FAILED;
+        return;
+    }
+    wait_for_child(j, run);
+    wh_room_step_end(j);
+    judge(j, run);
+    wh_child_free(wh_steal(&j->child));
+}
+
+/* The step's own contexts: which action it is, and where its file commands go. */
+static void set_action(struct wh_job *j, const struct wh_step_reference *ref)
+{
+    bool repository = ref && ref->type == WH_REFERENCE_REPOSITORY && ref->name;
+    wh_object_set_text(j->github, "action_repository", repository ? ref->name : "");
+    wh_object_set_text(j->github, "action_ref", repository && ref->ref ? ref->ref : "");
+}
+
+void wh_run_execute(struct wh_job *j, struct wh_run *run)
+{
+    wh_autoerror err = {0};
+    struct wh_run *outer = j->running;
     if (wh_dirs_write_event(j, &err) < 0 || wh_files_make(j, run, &err) < 0) {
         wh_say_error(j, "%s", wh_error_text(&err));
         run->result = WH_TASK_FAILED;
         return;
     }
     j->running = run;
-    wh_room_step(j);
-    j->child = start(j, run, &err);
-    if (j->child) {
-        wait_for_child(j, minutes);
-        wh_room_step_end(j);
-        judge(j, run, minutes);
-        wh_child_free(wh_steal(&j->child));
-    } else {
-        wh_say_error(j, "%s", wh_error_text(&err));
-        run->result = WH_TASK_FAILED;
-    }
-    j->running = NULL;
+    set_action(j, &run->step->reference);
+    if (run->foreign && run->foreign->manifest->kind == WH_MANIFEST_COMPOSITE)
+        wh_composite_execute(j, run);
+    else
+        run_child(j, run);
+    set_action(j, NULL); /* they belong to this step alone */
+    j->running = outer;
     wh_files_process(j, run);
     if (run->command_failed && run->result == WH_TASK_SUCCEEDED)
         run->result = WH_TASK_FAILED;
 }
 
-/* env of the step, evaluated with the job's own env in sight. */
-static int evaluate_env(struct wh_job *j, struct wh_run *run)
+/* env of the step, evaluated with the env around it in sight. */
+int wh_run_evaluate_env(struct wh_job *j, struct wh_run *run)
 {
-    wh_context_set_env(j, j->env);
+    wh_autovalue *around = wh_context_env(j, run->parent ? run->parent->overlay : NULL);
+    wh_context_set_env(j, around);
     wh_autovalue *own = NULL;
+    int code = 0;
     if (run->step->environment) {
         struct wh_template_env env = wh_context_template(j, WH_PLACE_STEP);
         wh_autoerror err = {0};
         own = wh_token_eval_strings(run->step->environment, true, &env, &err);
         if (!own) {
             wh_context_say_errors(j, &env, &err);
-            return -1;
+            code = -1;
         }
     }
+    wh_value_unref(run->overlay);
+    run->overlay = run->parent && run->parent->overlay ? wh_value_copy_shallow(run->parent->overlay)
+                                                       : wh_value_object_case_sensitive();
+    for (size_t i = 0; i < wh_value_count(own); i++)
+        wh_object_set(run->overlay, wh_object_key_at(own, i), wh_object_value_at(own, i));
     wh_value_unref(run->env);
-    run->env = wh_context_env(j, own);
+    run->env = wh_context_env(j, run->overlay);
     wh_context_set_env(j, run->env);
-    return 0;
+    return code;
 }
 
 static void name_again(struct wh_job *j, struct wh_run *run)
@@ -338,13 +483,32 @@ static void name_again(struct wh_job *j, struct wh_run *run)
     }
 }
 
+static bool is_local(const struct wh_run *run)
+{
+    return run->step->reference.type == WH_REFERENCE_REPOSITORY && !run->step->reference.name;
+}
+
+void wh_run_start(struct wh_job *j, struct wh_run *run)
+{
+    wh_autoerror err = {0};
+    /* A local action is there only now; one that is used twice is loaded twice, for it may have changed. */
+    if (run->stage == WH_STAGE_MAIN && is_local(run) && wh_actions_prepare_local(j, run, &err) < 0) {
+        wh_say_error(j, "%s", wh_error_text(&err));
+        run->result = WH_TASK_FAILED;
+        return;
+    }
+    if (run->stage != WH_STAGE_POST)
+        wh_run_register_post(j, wh_run_owner(run));
+    wh_run_execute(j, run);
+}
+
 static void run_step(struct wh_job *j, struct wh_run *run)
 {
-    see_cancel(j);
+    wh_job_see_cancel(j);
     wh_job_start_record(j, run->record);
     run->commands.echo = j->debug;
     wh_object_set_text(j->github, "action", run->step->name);
-    if (evaluate_env(j, run) < 0) {
+    if (wh_run_evaluate_env(j, run) < 0) {
         run->result = WH_TASK_FAILED;
         complete(j, run, WH_TASK_FAILED);
         return;
@@ -353,7 +517,7 @@ static void run_step(struct wh_job *j, struct wh_run *run)
     wh_autoerror err = {0};
     wh_say_debug(j, "Evaluating condition for step: '%s'", run->display);
     bool blind = j->cancel == WH_CANCEL_SHUTDOWN || j->cancel == WH_CANCEL_LOST;
-    int wanted = blind ? 0 : wh_context_condition(j, condition_of(run), &err);
+    int wanted = blind ? 0 : wh_context_condition(j, wh_run_condition(run), &err);
     if (wanted <= 0) {
         if (wanted < 0)
             wh_say_error(j, "%s", wh_error_text(&err));
@@ -362,17 +526,19 @@ static void run_step(struct wh_job *j, struct wh_run *run)
         return;
     }
     wh_say_debug(j, "Starting: %s", run->display);
-    double minutes = timeout_minutes(j, run);
-    if (!run->main)
-        register_post(j, run);
-    execute(j, run, minutes);
-    enum wh_task_result conclusion = apply_continue_on_error(j, run);
+    run->minutes = timeout_minutes(j, run);
+    if (run->minutes > 0)
+        run->deadline_ms = wh_mono_ms() + (uint64_t)(run->minutes * 60000);
+    wh_run_start(j, run);
+    enum wh_task_result conclusion = wh_run_conclusion(j, run);
     wh_say_debug(j, "Finishing: %s", run->display);
     complete(j, run, conclusion);
 }
 
 void wh_steps_run(struct wh_job *j)
 {
+    for (size_t i = 0; i < j->npres; i++)
+        run_step(j, j->pres[i]);
     for (size_t i = 0; i < j->nmains; i++)
         run_step(j, j->mains[i]);
     for (size_t i = j->nposts; i-- > 0;)

@@ -173,6 +173,8 @@ void wh_job_say_done(struct wh_job *j, bool accepted)
 
 static void job_clear(struct wh_job *j)
 {
+    for (size_t i = 0; i < j->npres; i++)
+        wh_run_free(j->pres[i]);
     for (size_t i = 0; i < j->nmains; i++)
         wh_run_free(j->mains[i]);
     for (size_t i = 0; i < j->nposts; i++)
@@ -188,6 +190,11 @@ static void job_clear(struct wh_job *j)
     for (size_t i = 0; i < j->ncgroups; i++)
         close(j->cgroups[i]);
     free(j->cgroups);
+    for (size_t i = 0; i < j->nforeigns; i++)
+        wh_foreign_free(j->foreigns[i]);
+    free(j->foreigns);
+    free(j->node_version);
+    free(j->pres);
     free(j->mains);
     free(j->posts);
     free(j->records);

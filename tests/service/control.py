@@ -61,7 +61,7 @@ class Control:
     async def status(self, _request: web.Request) -> web.Response:
         service = self._service
         return web.json_response({
-            "url": service.url, "port": service.port, "pat": service.options.pat, "now": service.clock.stamp(),
+            "tarballs": service.tarballs, "url": service.url, "port": service.port, "pat": service.options.pat, "now": service.clock.stamp(),
             "errors": len(service.recorder.errors), "requests": len(service.recorder.requests),
             "runners": [{"id": r.id, "name": r.name, "labels": r.labels, "status": r.status, "session": bool(r.session), "polls": r.polls,
                          "version": r.version, "ephemeral": r.ephemeral, "scope": r.scope, "group": r.group}

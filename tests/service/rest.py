@@ -18,7 +18,7 @@ def _repository(call: Call) -> tuple[str, Path | None]:
     return name, path if path and path.is_dir() else None
 
 
-async def _git(path: Path, *arguments: str) -> bytes:
+async def run_git(path: Path, *arguments: str) -> bytes:
     process = await asyncio.create_subprocess_exec("git", "-C", str(path), *arguments, stdout=asyncio.subprocess.PIPE,
                                                    stderr=asyncio.subprocess.DEVNULL)
     output, _ = await process.communicate()
@@ -39,13 +39,13 @@ async def repository(call: Call) -> web.Response:
         return answer(404, {"message": "Not Found"})
     branch = "main"
     if path:
-        branch = (await _git(path, "symbolic-ref", "--short", "HEAD")).decode().strip()
+        branch = (await run_git(path, "symbolic-ref", "--short", "HEAD")).decode().strip()
     return answer(200, {"id": 1, "full_name": name, "name": name.split("/")[1], "default_branch": branch, "private": True})
 
 
 async def hash_algorithm(call: Call) -> web.Response:
     _, path = _repository(call)
-    kind = (await _git(path, "rev-parse", "--show-object-format")).decode().strip() if path else "sha1"
+    kind = (await run_git(path, "rev-parse", "--show-object-format")).decode().strip() if path else "sha1"
     return answer(200, {"hash_algorithm": kind})
 
 
@@ -54,9 +54,21 @@ async def tarball(call: Call) -> web.Response:
     ref = call.request.match_info["ref"] or "HEAD"
     if path is None or ref.startswith("-"):
         return answer(404, {"message": "Not Found"})
-    sha = (await _git(path, "rev-parse", "--verify", f"{ref}^{{commit}}")).decode().strip()
+    call.service.tarballs.append([f"{name}@{ref}", call.request.headers.get("Authorization", "")])
+    if elsewhere := call.service.options.tarball_host:
+        return web.Response(status=302, headers={"Location": f"{elsewhere}/{name}/{ref}"})
+    sha = (await run_git(path, "rev-parse", "--verify", f"{ref}^{{commit}}")).decode().strip()
     prefix = f"{name.replace('/', '-')}-{sha[:7]}/"
-    return web.Response(body=await _git(path, "archive", "--format=tar.gz", f"--prefix={prefix}", sha), content_type="application/x-gzip")
+    return web.Response(body=await run_git(path, "archive", "--format=tar.gz", f"--prefix={prefix}", sha), content_type="application/x-gzip")
+
+
+async def commit(call: Call) -> web.Response:
+    _, path = _repository(call)
+    ref = call.request.match_info["ref"]
+    if path is None or ref.startswith("-"):
+        return answer(404, {"message": "Not Found"})
+    sha = await run_git(path, "rev-parse", "--verify", f"{ref}^{{commit}}")
+    return web.Response(body=sha.strip(), content_type="application/vnd.github.sha")
 
 
 def routes() -> list[Route]:
@@ -69,4 +81,5 @@ def routes() -> list[Route]:
         ("GET", "/repos/{owner}/{repo}", "rest.repository", repository),
         ("GET", "/api/v3/repos/{owner}/{repo}/hash-algorithm", "rest.hash-algorithm", hash_algorithm),
         ("GET", "/api/v3/repos/{owner}/{repo}/tarball/{ref:.*}", "rest.tarball", tarball),
+        ("GET", "/api/v3/repos/{owner}/{repo}/commits/{ref:.*}", "rest.commit", commit),
     ]

@@ -58,6 +58,9 @@ class Options:
     message_sign: int = 1
     announce_again: str = ""  # a job's message comes twice: under the "same" id or a "new" one
     unknown_actions: list[str] = field(default_factory=list)
+    action_tokens: dict[str, str] = field(default_factory=dict)  # repository to the token that its archive is fetched with
+    action_archives: dict[str, str] = field(default_factory=dict)  # owner/repo@ref to another URL of the archive
+    tarball_host: str = ""  # archives are redirected there
     # Which generation: how runners register, where they listen, and how jobs come: by the run service ("run"), as the message itself
     # ("pipelines"), or by the V1 job message resource ("message").
     registration: str = "v2"
@@ -94,6 +97,7 @@ class Service:
         self.faults = Faults(self.clock)
         self.tokens = Tokens(self.clock, self.recorder)
         self.runners: dict[int, Runner] = {}
+        self.tarballs: list[list[str]] = []  # archives that were asked for, with the Authorization header
         self.unheard: set[str] = set()  # endpoints that a fault answered in place of their handler
         self.jobs: dict[str, Job] = {}
         self.blobs: dict[str, Blob] = {}

@@ -37,6 +37,10 @@ pid_t wh_build_process_pid(const struct wh_build_process *p);
 /* A directory as the builder may read it (for builds by root of root's own files): an idmapped clone where
  * the kernel can, else a plain duplicate. Returns a new descriptor. */
 int wh_build_share_dir(const struct wh_build_process *p, int dirfd, struct wh_error *err);
+/* Makes the state folder as a builder would find it, and tells whose it is: for other helpers of ours that
+ * write into it. */
+int wh_build_state_owner(const char *state, uid_t job_uid, gid_t job_gid, uid_t *uid, gid_t *gid,
+                         struct wh_error *err);
 /* SIGKILL to all of it; on_exit still comes. */
 void wh_build_kill(struct wh_build_process *p);
 

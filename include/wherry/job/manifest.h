@@ -5,9 +5,9 @@
 
 #include "wherry/job/message.h"
 
-#define WH_MAX_MANIFEST_BYTES ((size_t)1 << 20)
-#define WH_MAX_MANIFEST_INPUTS 1000u
-#define WH_MAX_MANIFEST_STEPS 1000u
+#define WH_MAX_ACTION_MANIFEST_BYTES ((size_t)1 << 20)
+#define WH_MAX_ACTION_MANIFEST_INPUTS 1000u
+#define WH_MAX_ACTION_MANIFEST_STEPS 1000u
 #define WH_MAX_COMPOSITE_DEPTH 9 /* composites within composites: one deeper is refused */
 
 enum wh_action_manifest_kind { WH_MANIFEST_NODE, WH_MANIFEST_COMPOSITE, WH_MANIFEST_DOCKER };

@@ -164,7 +164,7 @@ static void limits(void **state)
     for (unsigned past = 0; past < 2; past++) {
         wh_autostr text = {0};
         wh_str_add(&text, "runs:\n  using: composite\n  steps:\n");
-        for (unsigned i = 0; i < WH_MAX_MANIFEST_STEPS + past; i++)
+        for (unsigned i = 0; i < WH_MAX_ACTION_MANIFEST_STEPS + past; i++)
             wh_str_add(&text, "  - {run: x, shell: sh}\n");
         wh_autofree char *error = NULL;
         wh_autoactionmanifest *m = wh_action_manifest_parse(text.data, text.len, NAME, 1, &error, NULL);
@@ -175,7 +175,7 @@ static void limits(void **state)
     for (unsigned past = 0; past < 2; past++) {
         wh_autostr text = {0};
         wh_str_add(&text, "runs: {using: node20, main: x}\ninputs:\n");
-        for (unsigned i = 0; i < WH_MAX_MANIFEST_INPUTS + past; i++)
+        for (unsigned i = 0; i < WH_MAX_ACTION_MANIFEST_INPUTS + past; i++)
             wh_str_addf(&text, "  i%u: {}\n", i);
         wh_autofree char *error = NULL;
         wh_autoactionmanifest *m = wh_action_manifest_parse(text.data, text.len, NAME, 1, &error, NULL);
@@ -185,7 +185,7 @@ static void limits(void **state)
     }
     wh_autostr large = {0};
     wh_str_add(&large, "runs: {using: node20, main: x}\n#");
-    while (large.len < WH_MAX_MANIFEST_BYTES + 1)
+    while (large.len < WH_MAX_ACTION_MANIFEST_BYTES + 1)
         wh_str_addc(&large, 'x');
     wh_autofree char *error = NULL;
     assert_null(wh_action_manifest_parse(large.data, large.len, NAME, 1, &error, NULL));

@@ -1,0 +1,195 @@
+"""Actions that are not built in: resolved, fetched once, and run: composite and JavaScript ones."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import io
+import tarfile
+import threading
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+
+from tests.service.client import Client, step_log
+
+from .conftest import TOKEN, Runs
+from .support.agent import Wherry
+from .support.gitserver import GitServer
+from .support.repository import Repository
+from .test_jobs import by_name, steps
+
+
+class Actions:
+    """Repositories with actions, that the service resolves and serves."""
+
+    def __init__(self, client: Client, git: GitServer, place: Path) -> None:
+        self.client, self.git, self.place = client, git, place
+        self.made: dict[str, Repository] = {}
+        client.options(repositories=str(git.root))
+
+    def add(self, name: str, files: dict[str, str | bytes], ref: str = "refs/tags/v1") -> str:
+        """Publishes these files at ``ref``; the commit."""
+        if name not in self.made:
+            self.made[name] = Repository.create(self.git.root, name, self.place / "actions" / name)
+        repo = self.made[name]
+        repo.write(files)
+        repo.commit("change")
+        return repo.publish(ref)
+
+    @property
+    def fetched(self) -> list[list[str]]:
+        return self.client.status()["tarballs"]
+
+
+@pytest.fixture
+def actions(client: Client, git_server: GitServer, place: Path) -> Actions:
+    return Actions(client, git_server, place)
+
+
+def composite(*texts: str, top: str = "") -> str:
+    """An action.yml of a composite with these steps."""
+    lines = ["name: test\n", top, "runs:\n  using: composite\n  steps:\n"]
+    for text in texts:
+        body = text.strip("\n").split("\n")
+        lines.append("    - " + body[0] + "\n" + "".join("      " + line + "\n" for line in body[1:]))
+    return "".join(lines)
+
+
+def setup_log(job: dict[str, Any]) -> str:
+    return step_log(job, "Set up job")
+
+
+# ---- composite ----------------------------------------------------------------------------------------------------
+
+def test_composite(online: Wherry, runs: Runs, actions: Actions) -> None:
+    sha = actions.add("acme/greet", {"action.yml": composite(
+        "id: hello\nshell: bash\nrun: |\n  echo \"hello ${{ inputs.who }} at $GITHUB_ACTION_PATH\"\n  echo \"said=hi ${{ inputs.who }}\" >> \"$GITHUB_OUTPUT\"\n"
+        "  echo FROM_INSIDE=yes >> \"$GITHUB_ENV\"",
+        "shell: sh\nrun: echo \"again ${{ steps.hello.outputs.said }}; env $OUTER $OWN; action [$GITHUB_ACTION] [$GITHUB_ACTION_REPOSITORY]\"\nenv: {OWN: own}",
+        "shell: sh\nif: inputs.who == 'nobody'\nrun: echo never",
+        "shell: sh\nrun: cat \"${{ github.action_path }}/data.txt\"",
+        top="inputs:\n  who: {default: world}\n  other: {default: \"${{ github.repository }}\"}\noutputs:\n"
+            "  said: {value: \"${{ steps.hello.outputs.said }}\"}\n  repo: {value: \"${{ inputs.other }}\"}\n"), "data.txt": "some data\n"})
+    job = runs.run(steps("id: g\nuses: acme/greet@v1\nwith: {who: you}\nenv: {OUTER: outer}",
+                         "name: after\nrun: echo \"out ${{ steps.g.outputs.said }} ${{ steps.g.outputs.repo }} $FROM_INSIDE\""))
+    assert job["conclusion"] == "succeeded"
+    log = step_log(job, "Run acme/greet@v1")
+    assert f"Download action repository 'acme/greet@v1' (SHA:{sha})" in setup_log(job) and "Getting action download info" in setup_log(job)
+    assert log.startswith("##[group]Run acme/greet@v1\nwith:\n  who: you\n  other: acme/web\nenv:\n  OUTER: outer\n##[endgroup]\n##[group]Run echo ")
+    assert "hello you at " in log and "/_actions/acme/greet/v1\n" in log and "some data" in log and "never" not in log
+    assert "again hi you; env outer own; action [g] []" in log
+    assert "out hi you acme/web yes" in step_log(job, "after")
+    assert by_name(job)["Run acme/greet@v1"]["type"] == "composite"
+    runs.client.check()
+
+
+def test_composite_failures(online: Wherry, runs: Runs, actions: Actions) -> None:
+    actions.add("acme/bad", {"action.yml": composite(
+        "id: a\nshell: sh\nrun: exit 4\ncontinue-on-error: true", "shell: sh\nrun: echo \"a was ${{ steps.a.outcome }} ${{ steps.a.conclusion }}\"",
+        "shell: sh\nrun: exit 3", "shell: sh\nrun: echo skipped", "shell: sh\nif: failure()\nrun: echo cleanup ${{ github.action_status }}",
+        "shell: sh\nif: always()\nrun: echo always", top="outputs: {x: {value: still}}\n")})
+    job = runs.run(steps("id: b\nuses: acme/bad@v1\ncontinue-on-error: true", "name: after\nrun: echo \"b ${{ steps.b.outcome }} ${{ steps.b.conclusion }} ${{ steps.b.outputs.x }}\""))
+    log = step_log(job, "Run acme/bad@v1")
+    assert job["conclusion"] == "succeeded" and "a was failure success" in log and "cleanup failure" in log and "always" in log
+    assert "\nskipped" not in log and "##[error]Process completed with exit code 3." in log
+    assert "b failure success still" in step_log(job, "after")
+    runs.client.check()
+
+
+def test_nested_ten_deep(online: Wherry, runs: Runs, actions: Actions) -> None:
+    actions.add("acme/nest", {f"l{n}/action.yml": composite(
+        f"id: in\nuses: acme/nest/l{n + 1}@v1\nwith: {{path: \"${{{{ inputs.path }}}}/{n}\"}}" if n < 10 else
+        "id: in\nshell: sh\nrun: echo \"v=${{ inputs.path }}\" >> \"$GITHUB_OUTPUT\"; echo \"depth ${{ inputs.path }}\"",
+        top="inputs: {path: {}}\noutputs: {v: {value: \"${{ steps.in.outputs.v }}\"}}\n") for n in range(1, 11)})
+    job = runs.run(steps("id: n\nuses: acme/nest/l1@v1\nwith: {path: s}", "name: after\nrun: echo \"got ${{ steps.n.outputs.v }}\""))
+    assert job["conclusion"] == "succeeded" and "got s/1/2/3/4/5/6/7/8/9" in step_log(job, "after")
+    assert len(actions.fetched) == 1
+    actions.add("acme/deep", {"action.yml": composite("uses: acme/nest/l1@v1\nwith: {path: s}")})
+    job = runs.run(steps("uses: acme/deep@v1"))
+    assert job["conclusion"] == "failed" and "Composite action depth exceeded max depth 9" in setup_log(job)
+    runs.client.check()
+
+
+def test_local_action(online: Wherry, runs: Runs, actions: Actions) -> None:
+    actions.add("acme/greet", {"action.yml": composite("shell: sh\nrun: echo inner")})
+    job = runs.run(steps(
+        "run: |\n  mkdir -p here/sub\n  printf 'runs:\\n  using: composite\\n  steps:\\n    - {run: echo local $GITHUB_ACTION_PATH, shell: sh}\\n"
+        "    - {uses: acme/greet@v1}\\n    - {uses: ./here/sub}\\n' > here/action.yml\n"
+        "  printf 'runs:\\n  using: composite\\n  steps:\\n    - {run: echo below, shell: sh}\\n' > here/sub/action.yaml",
+        "uses: ./here", "if: always()\nuses: ./nowhere", "if: always()\nrun: echo end"))
+    log = step_log(job, "Run ./here")
+    assert "local " in log and "/web/web/here\n" in log and "inner" in log and "below" in log
+    assert "Getting action download info" in log
+    missing = step_log(job, "Run ./nowhere")
+    assert "##[error]Can't find 'action.yml', 'action.yaml' or 'Dockerfile' under '" in missing and "Did you forget to run actions/checkout" in missing
+    assert job["conclusion"] == "failed"
+    runs.client.check()
+
+
+# ---- JavaScript ---------------------------------------------------------------------------------------------------
+
+JS = """
+const fs = require('fs');
+const stage = require('path').basename(__filename);
+console.log(`stage ${stage} input [${process.env.INPUT_WHO}] [${process.env['INPUT_TWO-WORDS']}] [${process.env.INPUT_A_B}] state [${process.env.STATE_kept || ''}]`);
+console.log(`cwd ${process.cwd()} repo ${process.env.GITHUB_ACTION_REPOSITORY}@${process.env.GITHUB_ACTION_REF} token ${!!process.env.ACTIONS_RUNTIME_TOKEN} results ${!!process.env.ACTIONS_RESULTS_URL}`);
+fs.appendFileSync(process.env.GITHUB_STATE, `kept=${(process.env.STATE_kept || '') + stage[0]}\\n`);
+fs.appendFileSync(process.env.GITHUB_OUTPUT, `from=${stage}\\n`);
+if (process.env.INPUT_FAIL === stage) process.exit(7);
+"""
+NODE = ("inputs:\n  who: {default: world}\n  two-words: {default: d}\n  a b: {default: x}\n  fail: {}\n"
+        "runs: {using: node20, main: dist/main.js, pre: dist/pre.js, post: dist/post.js%s}\n")
+
+
+def js_files(extra: str = "") -> dict[str, str | bytes]:
+    return {"action.yml": NODE % extra, "dist/main.js": JS, "dist/pre.js": JS, "dist/post.js": JS}
+
+
+def test_javascript_stages(online: Wherry, runs: Runs, actions: Actions) -> None:
+    actions.add("acme/js", js_files())
+    job = runs.run(steps("run: echo first", "id: j\nuses: acme/js@v1\nwith: {who: you}", "name: after\nrun: echo \"from ${{ steps.j.outputs.from }}\""))
+    assert job["conclusion"] == "succeeded"
+    assert [r["name"] for r in sorted(job["results"], key=lambda r: r["number"])] == [
+        "Set up job", "Pre Run acme/js@v1", "Run echo first", "Run acme/js@v1", "after", "Post Run acme/js@v1", "Complete job"]
+    pre, main, post = (step_log(job, f"{prefix}Run acme/js@v1") for prefix in ("Pre ", "", "Post "))
+    assert "stage pre.js input [you] [d] [x] state []" in pre and "stage main.js input [you] [d] [x] state [p]" in main
+    assert "stage post.js input [you] [d] [x] state [pm]" in post and post.startswith("Post job cleanup.\n")
+    assert "/work/web/web repo acme/js@v1 token true results true" in main and main.startswith("##[group]Run acme/js@v1\nwith:\n  who: you\n")
+    runs.client.check()
+
+
+def test_javascript_conditions_and_failures(online: Wherry, runs: Runs, actions: Actions) -> None:
+    actions.add("acme/js", js_files(", pre-if: \"false\", post-if: failure()"))
+    job = runs.run(steps("uses: acme/js@v1", "run: echo fine"))
+    results = by_name(job)
+    assert results["Pre Run acme/js@v1"]["conclusion"] == "skipped" and results["Post Run acme/js@v1"]["conclusion"] == "skipped"
+    job = runs.run(steps("uses: acme/js@v1\nwith: {fail: main.js, nonsense: 1}", "run: echo never"))
+    results = by_name(job)
+    assert job["conclusion"] == "failed" and results["Run echo never"]["conclusion"] == "skipped"
+    log = step_log(job, "Run acme/js@v1")
+    assert "Process completed" not in log and "##[warning]Unexpected input(s) 'nonsense', valid inputs are ['who', 'two-words', 'a b', 'fail']" in log
+    assert results["Post Run acme/js@v1"]["conclusion"] == "succeeded"
+    actions.add("acme/none", {"action.yml": "runs: {using: node20, main: nothing.js}\n"})
+    job = runs.run(steps("uses: acme/none@v1"))
+    assert "##[error]File not found: '" in step_log(job, "Run acme/none@v1")
+    runs.client.check()
+
+
+def test_stages_within_composites(online: Wherry, runs: Runs, actions: Actions) -> None:
+    actions.add("acme/js", js_files())
+    actions.add("acme/outer", {"action.yml": composite("uses: acme/middle@v1", "uses: acme/js@v1\nwith: {who: two}", "if: false\nuses: acme/js@v1\nwith: {who: three}")})
+    actions.add("acme/middle", {"action.yml": composite("uses: acme/js@v1\nwith: {who: one}")})
+    job = runs.run(steps("uses: acme/outer@v1"))
+    assert job["conclusion"] == "succeeded"
+    pre, main, post = (step_log(job, f"{prefix}Run acme/outer@v1") for prefix in ("Pre ", "", "Post "))
+
+    def order(text: str) -> list[str]:
+        return [line.split(" ")[1] + line.split("[")[1].split("]")[0] + line.rsplit("[", 1)[1] for line in text.split("\n") if line.startswith("stage ")]
+
+    assert order(pre) == ["pre.jsone]", "pre.jstwo]", "pre.jsthree]"]
+    assert order(main) == ["main.jsonep]", "main.jstwop]"]
+    # Its pre step ran, so the post step of a main step that did not is run, too.
+    assert order(post) == ["post.jsthreep]", "post.jstwopm]", "post.jsonepm]"]
+    runs.client.check()
