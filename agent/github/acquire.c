@@ -1,4 +1,5 @@
-/* Acquiring a job at the run service (runner-protocol.md §4.1). */
+/* Acquiring a job: at the run service, or at a V1 server, unless its announcement was the job already
+ * (runner-protocol.md §3.6, §4.1). */
 #include "github/session_internal.h"
 #include "wherry/base/log.h"
 #include "wherry/net/backoff.h"
@@ -10,8 +11,11 @@
 struct wh_acquire {
     struct wh_session *session;
     cJSON *body;
-    char *url;
+    char *url; /* of the run service; NULL: the V1 server has the job */
+    char *request_id;
+    cJSON *message; /* it came with the announcement */
     struct gh_call *call;
+    struct gh_tenant_call *v1;
     struct wh_later *later;
     unsigned tries;
     wh_acquire_fn done;
@@ -21,9 +25,12 @@ struct wh_acquire {
 static void acquire_free(struct wh_acquire *a)
 {
     gh_call_cancel(&a->call);
+    gh_tenant_cancel(&a->v1);
     wh_later_cancel(&a->later);
     cJSON_Delete(a->body);
+    cJSON_Delete(a->message);
     free(a->url);
+    free(a->request_id);
     free(a);
 }
 
@@ -44,9 +51,11 @@ static void finish(struct wh_acquire *a, enum wh_outcome outcome, cJSON *message
 }
 
 /* The body's own code counts where the service speaks for itself. */
-static int refusal(const struct gh_answer *answer)
+static int refusal(const struct wh_acquire *a, const struct gh_answer *answer)
 {
     int status = answer->status;
+    if (!a->url)
+        return gh_v1_outcome(answer) == WH_OUT_SKIP ? 404 : status;
     if (wh_streq(wh_json_string(answer->json, "source"), "actions-run-service"))
         status = (int)wh_json_int(answer->json, "statusCode", status);
     return status;
@@ -59,6 +68,7 @@ static void on_acquired(void *data, struct gh_answer *answer)
     struct wh_acquire *a = data;
     wh_autoerror err = {0};
     a->call = NULL;
+    a->v1 = NULL;
     if (!answer->err && answer->json) {
         finish(a, WH_OUT_OK, wh_steal(&answer->json), NULL);
         return;
@@ -72,7 +82,7 @@ static void on_acquired(void *data, struct gh_answer *answer)
             wh_fail(&err, WH_E_PROTOCOL, "the job message cannot be read");
     }
     wh_wrap(&err, "acquire the job");
-    int status = answer->err || answer->status >= 300 ? refusal(answer) : 0;
+    int status = answer->err || answer->status >= 300 ? refusal(a, answer) : 0;
     if (status == 404 || status == 409 || status == 422) {
         finish(a, WH_OUT_SKIP, NULL, &err);
         return;
@@ -85,9 +95,37 @@ static void on_acquired(void *data, struct gh_answer *answer)
     finish(a, answer->outcome == WH_OUT_DENIED ? WH_OUT_DENIED : WH_OUT_TRANSIENT, NULL, &err);
 }
 
+static void acquire_from_v1(struct wh_acquire *a)
+{
+    struct gh_tenant_request r = {.resource = WH_RESOURCE_JOB_MESSAGE,
+                                  .method = "GET",
+                                  .values = (struct wh_route_value[]){{"messageId", a->request_id}, {0}},
+                                  .timeout_ms = ACQUIRE_CALL_MS,
+                                  .urgent = true,
+                                  .max_body = WH_MAX_JOB_MESSAGE_BYTES};
+    a->v1 = gh_tenant_start(a->session->tenant, &r, on_acquired, a);
+}
+
+static void acquire_here(void *data)
+{
+    struct wh_acquire *a = data;
+    finish(a, WH_OUT_OK, wh_steal(&a->message), NULL);
+}
+
+static void acquire_nowhere(void *data)
+{
+    wh_autoerror err = {0};
+    wh_fail(&err, WH_E_PROTOCOL, "acquire the job: its announcement names no run service");
+    finish(data, WH_OUT_SKIP, NULL, &err);
+}
+
 static void acquire_send(void *data)
 {
     struct wh_acquire *a = data;
+    if (!a->url) {
+        acquire_from_v1(a);
+        return;
+    }
     struct gh_call_options o = {.http = a->session->http,
                                 .method = "POST",
                                 .url = a->url,
@@ -98,6 +136,26 @@ static void acquire_send(void *data)
     a->call = gh_call_start(&o, on_acquired, a);
 }
 
+static void acquire_begin(struct wh_acquire *a)
+{
+    uv_loop_t *loop = wh_http_client_loop(a->session->http);
+    if (a->message)
+        wh_later(&a->later, loop, 0, acquire_here, a);
+    else if (!a->url && !a->session->tenant)
+        wh_later(&a->later, loop, 0, acquire_nowhere, a);
+    else
+        acquire_send(a);
+}
+
+/* Dealt with: a V1 server must not announce it again, and if it does all the same, that goes too. */
+static void dispatched(struct wh_session *s, const char *request_id)
+{
+    if (s->announced_id && wh_streq_ci(s->announced_request, request_id))
+        gh_v1_delete_message(s, s->announced_id);
+    free(s->dispatched_request);
+    s->dispatched_request = wh_strdup(request_id);
+}
+
 struct wh_acquire *wh_session_acquire(struct wh_session *s, const struct wh_broker_message *job,
                                       wh_acquire_fn done, void *data)
 {
@@ -105,11 +163,15 @@ struct wh_acquire *wh_session_acquire(struct wh_session *s, const struct wh_brok
     a->session = s;
     a->done = done;
     a->data = data;
-    a->url = gh_url(job->run_service_url ? job->run_service_url : s->config->server_url_v2, "acquirejob");
+    a->request_id = wh_strdup(job->request_id);
+    a->url = job->run_service_url ? gh_url(job->run_service_url, "acquirejob") : NULL;
+    if (s->announced_job && wh_streq_ci(s->announced_request, job->request_id))
+        a->message = wh_steal(&s->announced_job);
     a->body = cJSON_CreateObject();
     wh_json_add_string(a->body, "jobMessageId", job->request_id);
     wh_json_add_string(a->body, "runnerOS", "Linux");
     wh_json_add_string(a->body, "billingOwnerId", job->billing_owner_id);
-    acquire_send(a);
+    dispatched(s, job->request_id);
+    acquire_begin(a);
     return a;
 }

@@ -1,6 +1,6 @@
-/* Reading a message of the broker (runner-protocol.md §3.2, §3.6). */
+/* Reading a message of the broker or of a V1 server (runner-protocol.md §3.2, §3.5, §3.6). */
+#include "github/session_internal.h"
 #include "wherry/base/json.h"
-#include "wherry/github/session.h"
 
 #define MAX_TIMEOUT_MS ((uint64_t)24 * 3600 * 1000)
 
@@ -14,6 +14,10 @@ void wh_broker_message_clear(struct wh_broker_message *m)
     free(m->job_id);
     free(m->reason);
     free(m->broker_url);
+    cJSON_Delete(m->job);
+    free(m->qualified_id);
+    free(m->config_type);
+    free(m->service_type);
     memset(m, 0, sizeof *m);
 }
 
@@ -22,10 +26,10 @@ static enum wh_broker_message_type type_of(const char *text)
     static const struct {
         const char *text;
         enum wh_broker_message_type type;
-    } known[] = {{"RunnerJobRequest", WH_MESSAGE_JOB},           {"JobCancellation", WH_MESSAGE_CANCEL},
-                 {"AgentRefresh", WH_MESSAGE_REFRESH},           {"RunnerRefresh", WH_MESSAGE_REFRESH},
-                 {"RunnerShutdown", WH_MESSAGE_SHUTDOWN},        {"BrokerMigration", WH_MESSAGE_MIGRATION},
-                 {"ForceTokenRefresh", WH_MESSAGE_TOKEN_REFRESH}};
+    } known[] = {{"RunnerJobRequest", WH_MESSAGE_JOB},      {"PipelineAgentJobRequest", WH_MESSAGE_JOB},
+                 {"JobCancellation", WH_MESSAGE_CANCEL},    {"AgentRefresh", WH_MESSAGE_REFRESH},
+                 {"RunnerRefresh", WH_MESSAGE_REFRESH},     {"RunnerShutdown", WH_MESSAGE_SHUTDOWN},
+                 {"BrokerMigration", WH_MESSAGE_MIGRATION}, {"ForceTokenRefresh", WH_MESSAGE_TOKEN_REFRESH}};
     for (size_t i = 0; i < WH_COUNT(known); i++)
         if (wh_streq_ci(known[i].text, text))
             return known[i].type;
@@ -92,6 +96,18 @@ static int read_job(const cJSON *body, struct wh_broker_message *out, struct wh_
     return 0;
 }
 
+/* The message is the job itself: the body goes on as it is. */
+static int read_job_itself(cJSON **body, struct wh_broker_message *out, struct wh_error *err)
+{
+    if (!cJSON_IsObject(*body))
+        return wh_fail(err, WH_E_PROTOCOL, "%s: the body is no job", out->type_text);
+    out->request_id = copy_id(*body, "jobId");
+    if (!out->request_id || !*out->request_id)
+        return wh_fail(err, WH_E_PROTOCOL, "%s: jobId is missing", out->type_text);
+    out->job = wh_steal(body);
+    return 0;
+}
+
 static int read_body(const cJSON *body, struct wh_broker_message *out, struct wh_error *err)
 {
     switch (out->type) {
@@ -111,18 +127,41 @@ static int read_body(const cJSON *body, struct wh_broker_message *out, struct wh
     case WH_MESSAGE_SHUTDOWN:
         out->reason = wh_json_text(body, "reason");
         return 0;
+    case WH_MESSAGE_OTHER: /* RunnerRefreshConfig is read; of others nothing is known */
+        out->qualified_id = copy_id(body, "runnerQualifiedId");
+        out->config_type = copy_id(body, "configType");
+        out->service_type = copy_id(body, "serviceType");
+        return 0;
     default:
         return 0;
     }
 }
 
-int wh_broker_message_parse(const char *text, size_t len, struct wh_broker_message *out, struct wh_error *err)
+/* The body as JSON: of a string (the usual), or an object itself. Encrypted where there is an iv and a key.
+ */
+static cJSON *open_body(cJSON *json, const struct gh_session_key *key, struct wh_error *err)
 {
-    memset(out, 0, sizeof *out);
-    wh_autojson *json = wh_json_parse(text, len, WH_MAX_MESSAGE_BYTES, "broker message", err);
-    if (!json)
-        return -1;
-    const char *type = wh_json_need_string(json, "messageType", "broker message", err);
+    cJSON *body = (cJSON *)wh_json_get(json, "body");
+    const char *iv = wh_json_string(json, "iv");
+    wh_autostr plain = {0};
+    if (!cJSON_IsString(body))
+        return body ? cJSON_DetachItemViaPointer(json, body) : NULL;
+    if (!*body->valuestring)
+        return NULL;
+    if (!key || !key->set || !iv || !*iv)
+        return wh_json_parse(body->valuestring, strlen(body->valuestring), WH_MAX_MESSAGE_BYTES, "body", err);
+    if (gh_message_decrypt(key, body->valuestring, iv, &plain, err))
+        return NULL;
+    cJSON *opened = wh_json_parse(wh_str_text(&plain), plain.len, WH_MAX_MESSAGE_BYTES, "body", err);
+    wh_str_wipe(&plain);
+    return opened;
+}
+
+static int read_message(cJSON *json, const struct gh_session_key *key, struct wh_broker_message *out,
+                        struct wh_error *err)
+{
+    wh_autoerror why = {0};
+    const char *type = wh_json_need_string(json, "messageType", "message", err);
     if (!type)
         return -1;
     out->type = type_of(type);
@@ -130,24 +169,29 @@ int wh_broker_message_parse(const char *text, size_t len, struct wh_broker_messa
     out->id = copy_id(json, "messageId");
     if (!out->id)
         out->id = wh_strdup("");
-    /* The body is JSON in a string; an object itself is taken too. */
-    const cJSON *body = wh_json_get(json, "body");
-    wh_autojson *inner = NULL;
-    if (cJSON_IsString(body) && *body->valuestring) {
-        wh_autoerror why = {0};
-        inner =
-            wh_json_parse(body->valuestring, strlen(body->valuestring), WH_MAX_MESSAGE_BYTES, "body", &why);
-        if (!inner && out->type != WH_MESSAGE_OTHER && out->type != WH_MESSAGE_REFRESH) {
-            wh_error_move(err, &why);
-            wh_wrap(err, "broker message %s", out->type_text);
-            wh_broker_message_clear(out);
-            return -1;
-        }
-        body = inner;
+    wh_autojson *body = open_body(json, key, &why);
+    bool needed = out->type != WH_MESSAGE_OTHER && out->type != WH_MESSAGE_REFRESH;
+    if (why.code && needed) {
+        wh_error_move(err, &why);
+        return wh_wrap(err, "message %s", out->type_text);
     }
-    if (read_body(body, out, err)) {
+    if (wh_streq_ci(type, "PipelineAgentJobRequest"))
+        return read_job_itself(&body, out, err);
+    return read_body(body, out, err);
+}
+
+int gh_message_read(const char *text, size_t len, const struct gh_session_key *key,
+                    struct wh_broker_message *out, struct wh_error *err)
+{
+    memset(out, 0, sizeof *out);
+    wh_autojson *json = wh_json_parse(text, len, WH_MAX_MESSAGE_BYTES, "message", err);
+    return json ? read_message(json, key, out, err) : -1;
+}
+
+int wh_broker_message_parse(const char *text, size_t len, struct wh_broker_message *out, struct wh_error *err)
+{
+    int code = gh_message_read(text, len, NULL, out, err);
+    if (code)
         wh_broker_message_clear(out);
-        return -1;
-    }
-    return 0;
+    return code;
 }

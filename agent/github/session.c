@@ -1,18 +1,13 @@
-/* A runner's session at the broker: create, delete, long poll, acknowledge (runner-protocol.md §3). */
+/* A runner's session, at the broker or at a V1 server (runner-protocol.md §3): what is common to both. */
 #include "wherry/github/session.h"
 
 #include <stdio.h>
 #include <sys/utsname.h>
 
-#include "github/call.h"
 #include "github/session_internal.h"
+#include "wherry/base/log.h"
 #include "wherry/github/register.h"
-
-#define ZERO_GUID "00000000-0000-0000-0000-000000000000"
-#define POLL_CALL_MS 100000
-#define ACK_CALL_MS 5000
-#define DELETE_CALL_MS 5000
-#define CREATE_CALL_MS 60000
+#include "wherry/net/backoff.h"
 
 struct wh_session *wh_session_new(struct wh_http_client *http, const struct wh_runner_config *config,
                                   const struct wh_rsa_key *key, const char *version, const char *owner)
@@ -20,25 +15,41 @@ struct wh_session *wh_session_new(struct wh_http_client *http, const struct wh_r
     struct wh_session *s = wh_calloc(1, sizeof *s);
     s->http = http;
     s->config = config;
+    s->key = key;
     s->version = wh_strdup(version);
     s->owner = wh_strdup(owner);
+    s->agent_name = wh_strdup(config->name);
     s->tokens = wh_token_source_new(http, key, config->ps256, config->client_id, config->authorization_url);
+    if (config->server_url && *config->server_url)
+        s->tenant = gh_tenant_new(http, config->server_url, NULL, s->tokens);
     return s;
+}
+
+static void op_cancel(struct gh_session_op *op)
+{
+    gh_call_cancel(&op->call);
+    gh_tenant_cancel(&op->v1);
+    wh_later_cancel(&op->later);
 }
 
 void wh_session_free(struct wh_session *s)
 {
     if (!s)
         return;
-    gh_call_cancel(&s->create.call);
-    gh_call_cancel(&s->remove.call);
-    gh_call_cancel(&s->ack.call);
-    gh_call_cancel(&s->poll_call);
+    op_cancel(&s->create);
+    op_cancel(&s->remove);
+    op_cancel(&s->ack);
+    wh_session_poll_abort(s);
+    wh_session_forget(s);
+    gh_tenant_free(s->tenant);
     wh_token_source_free(s->tokens);
+    cJSON_Delete(s->announced_job);
+    free(s->announced_id);
+    free(s->announced_request);
+    free(s->dispatched_request);
     free(s->version);
     free(s->owner);
-    free(s->id);
-    free(s->migrated_url);
+    free(s->agent_name);
     free(s);
 }
 
@@ -64,6 +75,11 @@ void wh_session_forget(struct wh_session *s)
     s->id = NULL;
     free(s->migrated_url);
     s->migrated_url = NULL;
+    free(s->last_message_id);
+    s->last_message_id = NULL;
+    s->start_at_broker = false;
+    s->empties = 0;
+    gh_session_key_wipe(&s->message_key);
 }
 
 void wh_session_migrate(struct wh_session *s, const char *broker_url)
@@ -77,60 +93,56 @@ void wh_session_drop_token(struct wh_session *s)
     wh_token_drop(s->tokens);
 }
 
+/* NULL: none is known. */
 static const char *broker(const struct wh_session *s)
 {
-    return s->migrated_url ? s->migrated_url : s->config->server_url_v2;
+    const char *url = s->migrated_url ? s->migrated_url : s->config->server_url_v2;
+    return url && *url ? url : NULL;
 }
 
-/* ---- what an error of the broker means (§3.4) ---- */
+/* ---- operations ---- */
 
-enum wh_outcome gh_broker_outcome(const struct gh_answer *answer)
+void gh_op_begin(struct gh_session_op *op, struct wh_session *s, wh_session_fn done, void *data)
 {
-    if (!answer->status)
-        return answer->outcome;
-    const char *kind = NULL;
-    if (wh_streq(wh_json_string(answer->json, "source"), "actions-broker-listener"))
-        kind = wh_json_string(answer->json, "errorKind");
-    const char *message = wh_json_string(answer->json, "errorMessage");
-    if (wh_streq_ci(kind, "RunnerNotFound") || wh_streq_ci(kind, "TaskAgentNotFoundException"))
-        return WH_OUT_REMOVED;
-    if (wh_streq_ci(kind, "RunnerVersionTooOld"))
-        return WH_OUT_TOO_OLD;
-    if (wh_streq_ci(kind, "RunnerSessionInvalid"))
-        return WH_OUT_SESSION_INVALID;
-    if (wh_streq_ci(kind, "HostedRunnerDeprovisioned"))
-        return WH_OUT_SHUTDOWN;
-    if (wh_streq_ci(kind, "AcknowledgeJobNotFound"))
-        return WH_OUT_SKIP;
-    if (answer->status == 403 && message && strcasestr(message, "deprecated"))
-        return WH_OUT_TOO_OLD;
-    if (answer->status == 401 || answer->status == 403)
-        return WH_OUT_DENIED;
-    return WH_OUT_TRANSIENT;
+    op_cancel(op);
+    op->session = s;
+    op->done = done;
+    op->data = data;
 }
 
-static void finish(struct gh_session_op *op, enum wh_outcome outcome, struct wh_error *err)
+void gh_op_end(struct gh_session_op *op, enum wh_outcome outcome, struct wh_error *err)
 {
     wh_session_fn done = op->done;
     op->call = NULL;
+    op->v1 = NULL;
     op->done = NULL;
     if (done)
         done(op->data, outcome, err);
 }
 
-/* ---- create ---- */
+static void nothing_asked(void *data)
+{
+    gh_op_end(data, WH_OUT_OK, NULL);
+}
 
-static cJSON *session_body(const struct wh_session *s)
+void gh_op_end_later(struct gh_session_op *op)
+{
+    wh_later(&op->later, wh_http_client_loop(op->session->http), 0, nothing_asked, op);
+}
+
+/* ---- create, delete, acknowledge ---- */
+
+cJSON *gh_session_body(const struct wh_session *s)
 {
     struct utsname uts = {0};
     uname(&uts);
     wh_autofree char *os = wh_printf("%s %s", uts.sysname, uts.release);
     cJSON *body = cJSON_CreateObject();
-    wh_json_add_string(body, "sessionId", ZERO_GUID);
+    wh_json_add_string(body, "sessionId", GH_ZERO_GUID);
     wh_json_add_string(body, "ownerName", s->owner);
     cJSON *agent = cJSON_AddObjectToObject(body, "agent");
     wh_json_add_int(agent, "id", s->config->id);
-    wh_json_add_string(agent, "name", s->config->name);
+    wh_json_add_string(agent, "name", s->agent_name);
     wh_json_add_string(agent, "version", s->version);
     wh_json_add_string(agent, "osDescription", os);
     cJSON_AddBoolToObject(agent, "ephemeral", s->config->ephemeral);
@@ -140,70 +152,32 @@ static cJSON *session_body(const struct wh_session *s)
     return body;
 }
 
-static void on_created(void *data, struct gh_answer *answer)
+bool gh_session_take_id(struct wh_session *s, const cJSON *answer)
 {
-    struct wh_session *s = data;
-    if (answer->err) {
-        enum wh_outcome outcome = gh_broker_outcome(answer);
-        if (answer->status == 409)
-            outcome = WH_OUT_CONFLICT;
-        if (outcome == WH_OUT_SESSION_INVALID || outcome == WH_OUT_SKIP)
-            outcome = WH_OUT_TRANSIENT;
-        wh_wrap(answer->err, "create a session");
-        finish(&s->create, outcome, answer->err);
-        return;
-    }
-    wh_autofree char *id = wh_json_text(answer->json, "sessionId");
-    if (!id || !*id || strlen(id) > WH_MAX_ID_CHARS) {
-        wh_autoerror err = {0};
-        wh_fail(&err, WH_E_PROTOCOL, "create a session: the answer has no sessionId");
-        finish(&s->create, WH_OUT_TRANSIENT, &err);
-        return;
-    }
+    wh_autofree char *id = wh_json_text(answer, "sessionId");
+    if (!id || !*id || strlen(id) > WH_MAX_ID_CHARS)
+        return false;
     wh_session_forget(s);
     s->id = wh_steal(&id);
-    finish(&s->create, WH_OUT_OK, NULL);
+    return true;
 }
 
 void wh_session_create(struct wh_session *s, wh_session_fn done, void *data)
 {
-    wh_autojson *body = session_body(s);
-    wh_autofree char *url = gh_url(s->config->server_url_v2, "session");
-    struct gh_call_options o = {.http = s->http,
-                                .method = "POST",
-                                .url = url,
-                                .body = body,
-                                .source = s->tokens,
-                                .timeout_ms = CREATE_CALL_MS};
-    gh_call_cancel(&s->create.call);
-    s->create.done = done;
-    s->create.data = data;
-    s->create.call = gh_call_start(&o, on_created, s);
-}
-
-/* ---- delete ---- */
-
-static void on_deleted(void *data, struct gh_answer *answer)
-{
-    struct wh_session *s = data;
-    finish(&s->remove, answer->err ? gh_broker_outcome(answer) : WH_OUT_OK, answer->err);
+    gh_op_begin(&s->create, s, done, data);
+    if (gh_session_is_v1(s))
+        gh_v1_create(s);
+    else
+        gh_broker_create(s);
 }
 
 void wh_session_delete_id(struct wh_session *s, const char *id, wh_session_fn done, void *data)
 {
-    wh_autostr url = {0};
-    wh_autofree char *base = gh_url(s->config->server_url_v2, "session");
-    wh_str_add(&url, base);
-    gh_query_add(&url, "sessionId", id);
-    struct gh_call_options o = {.http = s->http,
-                                .method = "DELETE",
-                                .url = url.data,
-                                .source = s->tokens,
-                                .timeout_ms = DELETE_CALL_MS};
-    gh_call_cancel(&s->remove.call);
-    s->remove.done = done;
-    s->remove.data = data;
-    s->remove.call = gh_call_start(&o, on_deleted, s);
+    gh_op_begin(&s->remove, s, done, data);
+    if (gh_session_is_v1(s))
+        gh_v1_delete(s, id);
+    else
+        gh_broker_delete(s, id);
 }
 
 void wh_session_delete(struct wh_session *s, wh_session_fn done, void *data)
@@ -213,9 +187,19 @@ void wh_session_delete(struct wh_session *s, wh_session_fn done, void *data)
     wh_session_delete_id(s, id, done, data);
 }
 
+void wh_session_acknowledge(struct wh_session *s, const struct wh_broker_message *job, wh_session_fn done,
+                            void *data)
+{
+    gh_op_begin(&s->ack, s, done, data);
+    if (broker(s))
+        gh_broker_acknowledge(s, broker(s), job->request_id);
+    else
+        gh_op_end_later(&s->ack); /* only a broker takes it */
+}
+
 /* ---- poll ---- */
 
-static void add_identity(const struct wh_session *s, struct wh_str *url, bool busy)
+void gh_session_add_identity(const struct wh_session *s, struct wh_str *url, bool busy)
 {
     gh_query_add(url, "sessionId", s->id ? s->id : "");
     gh_query_add(url, "status", busy ? "Busy" : "Online");
@@ -224,92 +208,88 @@ static void add_identity(const struct wh_session *s, struct wh_str *url, bool bu
     gh_query_add(url, "architecture", wh_runner_architecture());
 }
 
-static void poll_done(struct wh_session *s, enum wh_outcome outcome, const struct wh_broker_message *message,
-                      struct wh_error *err)
+void gh_poll_end(struct wh_session *s, enum wh_outcome outcome, const struct wh_broker_message *message,
+                 struct wh_error *err)
 {
-    wh_poll_fn done = s->poll_done;
-    s->poll_done = NULL;
+    wh_poll_fn done = s->poll.done;
+    s->poll.done = NULL;
     if (done)
-        done(s->poll_data, outcome, message, err);
+        done(s->poll.data, outcome, message, err);
 }
 
-static void on_polled(void *data, struct gh_answer *answer)
+static void poll_begin(void *data)
 {
     struct wh_session *s = data;
-    wh_autoerror err = {0};
-    s->poll_call = NULL;
-    if (answer->err) {
-        enum wh_outcome outcome = gh_broker_outcome(answer);
-        if (answer->err->code == WH_E_TIMEOUT)
-            poll_done(s, WH_OUT_EMPTY, NULL, NULL);
-        else
-            poll_done(s, outcome, NULL, answer->err);
-        return;
-    }
-    struct wh_view body = wh_http_response_body(answer->http);
-    struct wh_view trimmed = wh_view_trim(body);
-    if (answer->status != 200 || trimmed.len == 0 || wh_view_eq(trimmed, "null")) {
-        poll_done(s, WH_OUT_EMPTY, NULL, NULL);
-        return;
-    }
-    wh_autobrokermessage message = {0};
-    if (wh_broker_message_parse(body.data, body.len, &message, &err))
-        poll_done(s, WH_OUT_TRANSIENT, NULL, &err);
+    if (!gh_session_is_v1(s))
+        gh_broker_poll(s, broker(s));
+    else if (s->start_at_broker && s->migrated_url)
+        gh_broker_poll(s, s->migrated_url);
     else
-        poll_done(s, WH_OUT_OK, &message, NULL);
+        gh_v1_poll(s);
 }
 
 void wh_session_poll(struct wh_session *s, bool busy, bool fresh_connection, wh_poll_fn done, void *data)
 {
-    wh_autostr url = {0};
-    wh_autofree char *base = gh_url(broker(s), "message");
-    wh_str_add(&url, base);
-    add_identity(s, &url, busy);
-    gh_query_add(&url, "disableUpdate", "true");
-    struct gh_call_options o = {.http = s->http,
-                                .method = "GET",
-                                .url = url.data,
-                                .source = s->tokens,
-                                .timeout_ms = POLL_CALL_MS,
-                                .fresh = fresh_connection,
-                                .max_body = WH_MAX_MESSAGE_BYTES};
-    gh_call_cancel(&s->poll_call);
-    s->poll_done = done;
-    s->poll_data = data;
-    s->poll_call = gh_call_start(&o, on_polled, s);
+    wh_session_poll_abort(s);
+    s->poll.busy = busy;
+    s->poll.fresh = fresh_connection;
+    s->poll.done = done;
+    s->poll.data = data;
+    poll_begin(s);
 }
 
 void wh_session_poll_abort(struct wh_session *s)
 {
-    gh_call_cancel(&s->poll_call);
-    s->poll_done = NULL;
+    gh_call_cancel(&s->poll.call);
+    gh_tenant_cancel(&s->poll.v1);
+    wh_later_cancel(&s->poll.later);
+    s->poll.done = NULL;
 }
 
-/* ---- acknowledge ---- */
+/* ---- what a poll brought ---- */
 
-static void on_acknowledged(void *data, struct gh_answer *answer)
+/* A V1 server sends a message until it is deleted: at once, but for a job (when it is acquired; one that is
+ * left to others stays), and for a shutdown, which the next start may hear again. */
+static bool delete_now(const struct wh_session *s, const struct wh_broker_message *m)
 {
-    struct wh_session *s = data;
-    finish(&s->ack, answer->err ? gh_broker_outcome(answer) : WH_OUT_OK, answer->err);
+    if (m->type == WH_MESSAGE_SHUTDOWN)
+        return false;
+    if (m->type == WH_MESSAGE_JOB)
+        return s->dispatched_request && wh_streq_ci(s->dispatched_request, m->request_id);
+    return true;
 }
 
-void wh_session_acknowledge(struct wh_session *s, const struct wh_broker_message *job, wh_session_fn done,
-                            void *data)
+static void note_announced(struct wh_session *s, struct wh_broker_message *m, bool from_v1)
 {
-    wh_autostr url = {0};
-    wh_autofree char *base = gh_url(broker(s), "acknowledge");
-    wh_str_add(&url, base);
-    add_identity(s, &url, false);
-    wh_autojson *body = cJSON_CreateObject();
-    wh_json_add_string(body, "runnerRequestId", job->request_id);
-    struct gh_call_options o = {.http = s->http,
-                                .method = "POST",
-                                .url = url.data,
-                                .body = body,
-                                .source = s->tokens,
-                                .timeout_ms = ACK_CALL_MS};
-    gh_call_cancel(&s->ack.call);
-    s->ack.done = done;
-    s->ack.data = data;
-    s->ack.call = gh_call_start(&o, on_acknowledged, s);
+    free(s->announced_id);
+    free(s->announced_request);
+    cJSON_Delete(s->announced_job);
+    s->announced_id = from_v1 ? wh_strdup(m->id) : NULL;
+    s->announced_request = wh_strdup(m->request_id);
+    s->announced_job = wh_steal(&m->job);
+}
+
+static bool stays_here(const struct wh_broker_message *m)
+{
+    return wh_streq_ci(m->type_text, "RunnerRefreshConfig") || wh_starts_with_ci(m->type_text, "Hosted");
+}
+
+void gh_poll_message(struct wh_session *s, struct wh_broker_message *m, bool from_v1)
+{
+    if (gh_session_is_v1(s) && *m->id) {
+        free(s->last_message_id);
+        s->last_message_id = wh_strdup(m->id);
+    }
+    s->empties = 0;
+    if (from_v1 && delete_now(s, m))
+        gh_v1_delete_message(s, m->id);
+    if (m->type == WH_MESSAGE_JOB)
+        note_announced(s, m, from_v1);
+    if (stays_here(m)) {
+        wh_log_debug("a message of type %.60s is not for this program", m->type_text);
+        wh_later(&s->poll.later, wh_http_client_loop(s->http), wh_wait_ms(1000, 2000), poll_begin, s);
+    } else {
+        gh_poll_end(s, WH_OUT_OK, m, NULL);
+    }
+    wh_broker_message_clear(m);
 }

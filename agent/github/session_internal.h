@@ -3,27 +3,94 @@
 #define WH_GITHUB_SESSION_INTERNAL_H
 
 #include "github/call.h"
+#include "github/tenant.h"
+#include "github/v1_crypt.h"
 #include "wherry/github/session.h"
+#include "wherry/net/later.h"
+
+#define GH_ZERO_GUID "00000000-0000-0000-0000-000000000000"
+#define GH_CREATE_CALL_MS 60000
+#define GH_DELETE_CALL_MS 5000
 
 struct gh_session_op {
-    struct gh_call *call;
+    struct wh_session *session;
+    struct gh_call *call;      /* at the broker, or */
+    struct gh_tenant_call *v1; /* at the V1 server */
+    struct wh_later *later;    /* nothing is to be asked */
     wh_session_fn done;
+    void *data;
+};
+
+struct gh_poll {
+    struct gh_call *call;
+    struct gh_tenant_call *v1;
+    struct wh_later *later; /* before the next call of the same poll */
+    bool busy, fresh;
+    bool hinted; /* it goes where the session's answer said */
+    wh_poll_fn done;
     void *data;
 };
 
 struct wh_session {
     struct wh_http_client *http;
     const struct wh_runner_config *config;
+    const struct wh_rsa_key *key;
     char *version, *owner;
+    char *agent_name; /* as the service calls this runner now */
     struct wh_token_source *tokens;
+    struct gh_tenant *tenant; /* NULL where the runner's file names no V1 server */
     char *id;
-    char *migrated_url; /* of the broker, where a BrokerMigration named another */
+    char *migrated_url; /* the broker to talk to, where a message or the session's answer named another */
     struct gh_session_op create, remove, ack;
-    struct gh_call *poll_call;
-    wh_poll_fn poll_done;
-    void *poll_data;
+    struct gh_poll poll;
+    /* V1 */
+    struct gh_session_key message_key;
+    char *last_message_id;
+    bool start_at_broker; /* the session's answer said so: polls need not ask the V1 server first */
+    unsigned empties;     /* polls without a message ... */
+    uint64_t empties_since_ms;
+    char *announced_id, *announced_request; /* messageId and request of the job that was handed on last */
+    char *dispatched_request;               /* ... of the one that was acquired last */
+    cJSON *announced_job;                   /* its message, where it came as one */
 };
 
+static inline bool gh_session_is_v1(const struct wh_session *s)
+{
+    return !s->config->use_v2;
+}
+
+/* ---- session.c ---- */
+cJSON *gh_session_body(const struct wh_session *s);
+/* Takes a session's id from an answer; false: there is none. */
+bool gh_session_take_id(struct wh_session *s, const cJSON *answer);
+void gh_op_begin(struct gh_session_op *op, struct wh_session *s, wh_session_fn done, void *data);
+void gh_op_end(struct gh_session_op *op, enum wh_outcome outcome, struct wh_error *err);
+/* OK without asking anybody; from the loop. */
+void gh_op_end_later(struct gh_session_op *op);
+void gh_poll_end(struct wh_session *s, enum wh_outcome outcome, const struct wh_broker_message *message,
+                 struct wh_error *err);
+/* What a poll brought: handed on, or dealt with here and the poll goes on. Clears message. */
+void gh_poll_message(struct wh_session *s, struct wh_broker_message *message, bool from_v1);
+/* "sessionId=", "status=", ... */
+void gh_session_add_identity(const struct wh_session *s, struct wh_str *url, bool busy);
+
+/* ---- broker.c: V2 ---- */
 enum wh_outcome gh_broker_outcome(const struct gh_answer *answer);
+void gh_broker_create(struct wh_session *s);
+void gh_broker_delete(struct wh_session *s, const char *id);
+void gh_broker_poll(struct wh_session *s, const char *base);
+void gh_broker_acknowledge(struct wh_session *s, const char *base, const char *request_id);
+
+/* ---- v1_session.c ---- */
+void gh_v1_create(struct wh_session *s);
+void gh_v1_delete(struct wh_session *s, const char *id);
+void gh_v1_poll(struct wh_session *s);
+void gh_v1_delete_message(struct wh_session *s, const char *message_id);
+
+/* ---- broker_message.c ---- */
+/* As wh_broker_message_parse(), but what was read before an error stays in out (whose id is to be deleted).
+ */
+int gh_message_read(const char *text, size_t len, const struct gh_session_key *key,
+                    struct wh_broker_message *out, struct wh_error *err);
 
 #endif

@@ -47,7 +47,9 @@ async def acquire(call: Call) -> web.Response:
         call.error("acquire", "this job was announced to another runner", job)
         return run_error(409, "job assignment is invalid")
     # One try is all that an acknowledgement gets.
-    if job.acknowledge and "acknowledged" not in job.times and "broker.acknowledge" not in service.unheard:
+    # A V1 session without a broker has nobody to acknowledge to.
+    nobody = runner.session is not None and runner.session.v1 and not runner.session.migrated
+    if job.acknowledge and not nobody and "acknowledged" not in job.times and "broker.acknowledge" not in service.unheard:
         call.error("order", "acquirejob before acknowledge", job)
     if body.get("billingOwnerId") != job.billing:
         call.error("acquire", f"billingOwnerId is {body.get('billingOwnerId')!r}, expected {job.billing!r}", job)

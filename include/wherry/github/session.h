@@ -1,7 +1,9 @@
-/* A runner's side of the broker: session, long poll, acknowledge, and acquiring a job at the run service
- * (runner-protocol.md §3, §4.1). Asynchronous on the HTTP client's loop; no callback comes from within a
- * call. How long to wait between tries and when to give up is the caller's (the daemon's state machine); here
- * an outcome says what happened. */
+/* A runner's side of its server: session, long poll, acknowledge, and acquiring a job (runner-protocol.md §3,
+ * §4.1). The server is the broker (V2) or a V1 server, as the runner's file says; which of them a message
+ * came from, that V1 encrypts its messages and wants them deleted, and that it may send a poll to the broker,
+ * stays in here. Asynchronous on the HTTP client's loop; no callback comes from within a call. How long to
+ * wait between tries and when to give up is the caller's (the daemon's state machine); here an outcome says
+ * what happened. */
 #ifndef WH_GITHUB_SESSION_H
 #define WH_GITHUB_SESSION_H
 
@@ -10,13 +12,15 @@
 #include "wherry/github/outcome.h"
 #include "wherry/net/http.h"
 
-#define WH_MAX_MESSAGE_BYTES ((size_t)1 << 20)      /* of a poll's answer */
 #define WH_MAX_JOB_MESSAGE_BYTES ((size_t)16 << 20) /* of an acquired job */
+#define WH_MAX_MESSAGE_BYTES                                                                                 \
+    ((size_t)24 << 20) /* of a poll's answer, which may hold such a job in base64                            \
+                        */
 #define WH_MAX_ID_CHARS 256
 
 /* ---- messages ---- */
 enum wh_broker_message_type {
-    WH_MESSAGE_JOB,           /* RunnerJobRequest: announces a job */
+    WH_MESSAGE_JOB,           /* RunnerJobRequest: announces a job; PipelineAgentJobRequest: is one */
     WH_MESSAGE_CANCEL,        /* JobCancellation */
     WH_MESSAGE_REFRESH,       /* AgentRefresh, RunnerRefresh: GitHub's own binary should update */
     WH_MESSAGE_SHUTDOWN,      /* RunnerShutdown */
@@ -28,7 +32,7 @@ struct wh_broker_message {
     enum wh_broker_message_type type;
     char *type_text;
     char *id;                /* messageId as text; "" where absent */
-    char *request_id;        /* JOB */
+    char *request_id;        /* JOB; jobId where the message is the job */
     char *run_service_url;   /* JOB; NULL if absent */
     char *billing_owner_id;  /* JOB; NULL if absent */
     bool should_acknowledge; /* JOB */
@@ -36,6 +40,10 @@ struct wh_broker_message {
     uint64_t timeout_ms;     /* CANCEL; 0 if absent */
     char *reason;            /* SHUTDOWN; may be NULL */
     char *broker_url;        /* MIGRATION */
+    cJSON *job;              /* JOB that is one: its message; kept by the session until it is acquired */
+    char *qualified_id;      /* RunnerRefreshConfig, which stays within the session: "a/b/c/<agentId>" */
+    char *config_type;       /* ... "runner", "credentials" */
+    char *service_type;      /* ... "pipelines", "runner-admin" */
 };
 /* Parses a poll's answer. */
 int wh_broker_message_parse(const char *text, size_t len, struct wh_broker_message *out,
@@ -70,7 +78,7 @@ typedef void (*wh_poll_fn)(void *data, enum wh_outcome outcome, const struct wh_
                            struct wh_error *err);
 void wh_session_poll(struct wh_session *s, bool busy, bool fresh_connection, wh_poll_fn done, void *data);
 void wh_session_poll_abort(struct wh_session *s); /* without a callback */
-/* BrokerMigration: polls go there from now on. */
+/* BrokerMigration of a broker: polls go there from now on. (Those of a V1 server stay within the session.) */
 void wh_session_migrate(struct wh_session *s, const char *broker_url);
 /* ForceTokenRefresh. */
 void wh_session_drop_token(struct wh_session *s);
@@ -79,7 +87,8 @@ void wh_session_drop_token(struct wh_session *s);
 void wh_session_acknowledge(struct wh_session *s, const struct wh_broker_message *job, wh_session_fn done,
                             void *data);
 
-/* The job message (may be taken by setting *message to NULL), or SKIP, TRANSIENT (after 5 tries), DENIED. */
+/* The job message (may be taken by setting *message to NULL), or SKIP, TRANSIENT (after 5 tries), DENIED.
+ * From here on the announcement is dealt with: a V1 server does not send it again. */
 typedef void (*wh_acquire_fn)(void *data, enum wh_outcome outcome, cJSON **message, struct wh_error *err);
 struct wh_acquire;
 struct wh_acquire *wh_session_acquire(struct wh_session *s, const struct wh_broker_message *job,
