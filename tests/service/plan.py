@@ -178,7 +178,7 @@ FAULTS: dict[str, Entry] = {
         _status("broker.message", 403, _broker(403, "HostedRunnerDeprovisioned", "gone")),)),
     "runner-shutdown": Entry("the service asks the runner to end", act=_message("RunnerShutdown", {"reason": "maintenance"})),
     "broker-migration": Entry("the broker has another address", act=_migration),
-    "broker-migration-each-poll": Entry("a V1 server names a broker at each poll", act=_option("v1_migrate", "poll")),
+    "broker-migration-each-poll": Entry("a V1 server names a broker at each poll", act=_option("v1_migrate", "message")),
     "broker-migration-in-session": Entry("… in its session's answer", act=_option("v1_migrate", "session")),
     "oaep-wrong-hash": Entry("the session key is wrapped with another hash than announced", act=_option("v1_hash", "sha256")),
     "force-token-refresh": Entry("a new token is asked for", act=_message("ForceTokenRefresh", "")),
