@@ -193,3 +193,162 @@ def test_stages_within_composites(online: Wherry, runs: Runs, actions: Actions) 
     # Its pre step ran, so the post step of a main step that did not is run, too.
     assert order(post) == ["post.jsthreep]", "post.jstwopm]", "post.jsonepm]"]
     runs.client.check()
+
+
+# ---- fetching -----------------------------------------------------------------------------------------------------
+
+class Archives:
+    """Another host with archives; it notes what it was asked with."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[str, bytes] = {}
+        self.seen: list[tuple[str, str]] = []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.seen.append((self.path, self.headers.get("Authorization", "")))
+                body = outer.bodies.get(self.path)
+                self.send_response(200 if body is not None else 404)
+                self.send_header("Content-Length", str(len(body or b"")))
+                self.end_headers()
+                self.wfile.write(body or b"")
+
+            def log_message(self, *_arguments: Any) -> None:
+                pass
+
+        self._http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+
+@pytest.fixture
+def archives() -> Iterator[Archives]:
+    made = Archives()
+    yield made
+    made.stop()
+
+
+def tar(*members: tuple[str, bytes | str | None], links: dict[str, str] | None = None, hard: dict[str, str] | None = None,
+        device: str = "", pax: dict[str, str] | None = None) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz", format=tarfile.PAX_FORMAT, pax_headers=pax) as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            if content is None:
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+                archive.addfile(info)
+                continue
+            data = content.encode() if isinstance(content, str) else content
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        for table, kind in ((links or {}, tarfile.SYMTYPE), (hard or {}, tarfile.LNKTYPE)):
+            for name, target in table.items():
+                info = tarfile.TarInfo(name)
+                info.type, info.linkname = kind, target
+                archive.addfile(info)
+        if device:
+            info = tarfile.TarInfo(device)
+            info.type, info.devmajor, info.devminor = tarfile.CHRTYPE, 1, 3
+            archive.addfile(info)
+    return out.getvalue()
+
+
+ACTION = composite("shell: sh\nrun: echo it ran")
+
+
+def test_kept_by_commit_and_a_moved_tag(online: Wherry, runs: Runs, actions: Actions) -> None:
+    first = actions.add("acme/tool", {"action.yml": composite("shell: sh\nrun: echo first")})
+    for _ in range(2):
+        job = runs.run(steps("uses: acme/tool@v1", "uses: acme/tool@v1"))
+        assert "first" in step_log(job, "Run acme/tool@v1") and f"(SHA:{first})" in setup_log(job)
+    assert len(actions.fetched) == 1
+    kept = online.state / "actions/acme_tool"
+    assert [path.name for path in kept.iterdir()] == [f"{first}.tar.gz"] and kept.stat().st_mode & 0o077 == 0
+    second = actions.add("acme/tool", {"action.yml": composite("shell: sh\nrun: echo second")})
+    job = runs.run(steps("uses: acme/tool@v1"))
+    assert "second" in step_log(job, "Run acme/tool@v1") and f"(SHA:{second})" in setup_log(job)
+    # Damaged on the disk: it is fetched anew.
+    (kept / f"{second}.tar.gz").write_bytes(b"\x1f\x8bnothing")
+    job = runs.run(steps("uses: acme/tool@v1"))
+    assert job["conclusion"] == "succeeded" and len(actions.fetched) == 3
+    # What a job does to its copy is no other job's.
+    runs.run(steps("uses: acme/tool@v1", "run: printf broken > \"$RUNNER_WORKSPACE/../_actions/acme/tool/v1/action.yml\""))
+    assert "second" in step_log(runs.run(steps("uses: acme/tool@v1")), "Run acme/tool@v1")
+    runs.client.check()
+
+
+def test_credentials_go_to_no_other_host(online: Wherry, runs: Runs, actions: Actions, archives: Archives) -> None:
+    token = "Basic " + base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
+    sha = actions.add("acme/tool", {"action.yml": ACTION})
+    archives.bodies[f"/acme/tool/{sha}"] = archives.bodies["/mine.tar.gz"] = tar(("t/action.yml", ACTION))
+    actions.client.options(tarball_host=archives.url)
+    job = runs.run(steps("uses: acme/tool@v1"))
+    assert job["conclusion"] == "succeeded" and actions.fetched == [[f"acme/tool@{sha}", token]]
+    assert archives.seen == [(f"/acme/tool/{sha}", "")]
+    # The job's token is not for a host that the service merely names; a token that comes with the archive is.
+    actions.add("acme/two", {"action.yml": ACTION})
+    actions.client.options(action_archives={"acme/two@v1": archives.url + "/mine.tar.gz"}, tarball_host="")
+    assert runs.run(steps("uses: acme/two@v1"))["conclusion"] == "succeeded" and archives.seen[-1] == ("/mine.tar.gz", "")
+    actions.add("acme/three", {"action.yml": ACTION})
+    actions.client.options(action_archives={"acme/three@v1": archives.url + "/mine.tar.gz"}, action_tokens={"acme/three": "ghs_private0archive"})
+    job = runs.run(steps("uses: acme/three@v1"))
+    own = "Basic " + base64.b64encode(b"x-access-token:ghs_private0archive").decode()
+    assert job["conclusion"] == "succeeded" and archives.seen[-1] == ("/mine.tar.gz", own)
+    assert "ghs_private0archive" not in str(job)
+    runs.client.check()
+
+
+HOSTILE: dict[str, tuple[Any, str]] = {
+    "absolute": (lambda: tar(("/etc/x", "x")), "lies outside of its folder"),
+    "up": (lambda: tar(("t/action.yml", ACTION), ("t/../../x", "x")), "lies outside of its folder"),
+    "two": (lambda: tar(("t/action.yml", ACTION), ("u/x", "x")), "more than one folder at its top"),
+    "soft": (lambda: tar(("t/action.yml", ACTION), links={"t/x": "/etc/passwd"}), "out of the action's folder"),
+    "softup": (lambda: tar(("t/action.yml", ACTION), links={"t/x/y": "../../../x"}), "out of the action's folder"),
+    "softaround": (lambda: tar(("t/action.yml", ACTION), links={"t/y": "../t/action.yml"}), "out of the action's folder"),
+    "hard": (lambda: tar(("t/action.yml", ACTION), hard={"t/x": "../../etc/passwd"}), "a hard link to"),
+    "device": (lambda: tar(("t/action.yml", ACTION), device="t/null"), "neither file, folder nor link"),
+    "empty": (lambda: tar(), "the archive is empty"),
+    "damaged": (lambda: tar(("t/action.yml", ACTION), ("t/big", bytes(range(256)) * 999))[:-400], "the archive is damaged"),
+    "nothing": (lambda: b"<html>no</html>", "the archive is damaged"),
+    "bomb": (lambda: tar(("t/action.yml", ACTION), ("t/zeros", bytes(200 << 20))), "it is taken for a bomb"),
+    "commit": (lambda: tar(("t/action.yml", ACTION), pax={"comment": "0" * 40}), "the archive is of commit 000"),
+    "bare": (lambda: tar(("t/README", "x")), "Can't find 'action.yml', 'action.yaml' or 'Dockerfile' for action 'acme/bad@v1'."),
+    "unknown": (lambda: tar(("t/action.yml", "runs: {using: node20, mian: x}\n")), "acme/bad/v1/action.yml (Line: 1, Col: 23): Unexpected value 'mian'"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_archives(online: Wherry, runs: Runs, actions: Actions, archives: Archives, name: str) -> None:
+    make, said = HOSTILE[name]
+    actions.add("acme/bad", {"action.yml": ACTION})
+    archives.bodies["/bad.tar.gz"] = make()
+    actions.client.options(action_archives={"acme/bad@v1": archives.url + "/bad.tar.gz"})
+    job = runs.run(steps("run: echo never", "uses: acme/bad@v1"))
+    assert job["conclusion"] == "failed" and said in setup_log(job), setup_log(job)
+    assert [r["name"] for r in job["results"]] == ["Set up job"]
+    kept = list((online.state / "actions/acme_bad").iterdir())
+    assert bool(kept) == (name in ("bare", "unknown"))
+    runs.client.check()
+
+
+def test_unknown_actions(online: Wherry, runs: Runs, actions: Actions) -> None:
+    actions.add("acme/tool", {"action.yml": ACTION})
+    job = runs.run(steps("uses: acme/tool@v9"))
+    assert job["conclusion"] == "failed"
+    assert "##[error]Unable to resolve action `acme/tool@v9`, unable to find version `v9`" in setup_log(job)
+    job = runs.run(steps("uses: acme/tool/../../../etc@v1"))
+    assert job["conclusion"] == "failed" and "leads out of its repository" in setup_log(job)
+    runs.client.check()
+
+
+def test_private_archive_that_is_refused(online: Wherry, runs: Runs, actions: Actions, archives: Archives) -> None:
+    actions.add("acme/tool", {"action.yml": ACTION})
+    actions.client.options(action_archives={"acme/tool@v1": archives.url + "/not-there"})
+    job = runs.run(steps("uses: acme/tool@v1"))
+    assert job["conclusion"] == "failed" and "answered 404" in setup_log(job) and len(archives.seen) == 1
+    runs.client.check()
