@@ -125,8 +125,10 @@ void wh_github_action_authorize(struct wh_http *request, const cJSON *facts,
     const char *own = wh_json_string(facts, "githubToken");
     const char *token = wh_secret_text(d->token);
     bool codeload = is_codeload(d->tar_url, server);
-    bool home =
-        codeload || same_host(d->tar_url, server) || same_host(d->tar_url, wh_json_string(facts, "apiUrl"));
+    /* The launch service has the job's tokens anyway. */
+    bool home = codeload || same_host(d->tar_url, server) ||
+                same_host(d->tar_url, wh_json_string(facts, "apiUrl")) ||
+                same_host(d->tar_url, wh_json_string(facts, "launch"));
     if (token[0] == '\0' && home && own)
         token = own;
     if (token[0] == '\0')
