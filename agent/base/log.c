@@ -8,6 +8,7 @@
 
 static enum wh_log_level max_level = WH_LOG_INFO;
 static bool journal;
+static int copy_fd = -1;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static const char *const names[] = {"error", "warning", "info", "debug"};
@@ -27,10 +28,21 @@ void wh_log_set_level(enum wh_log_level level)
     max_level = level;
 }
 
+void wh_log_copy(int fd)
+{
+    copy_fd = fd;
+}
+
 bool wh_log_enabled(enum wh_log_level level)
 {
     pthread_once(&once, read_environment);
-    return level <= max_level;
+    return level <= max_level || copy_fd >= 0;
+}
+
+static void put(int fd, const char *line)
+{
+    ssize_t written = write(fd, line, strlen(line));
+    (void)written; /* nowhere left to tell */
 }
 
 void wh_log(enum wh_log_level level, const char *fmt, ...)
@@ -44,13 +56,14 @@ void wh_log(enum wh_log_level level, const char *fmt, ...)
     va_end(args);
     char stamp[40];
     /* One write a line: lines of several processes don't mix. */
-    wh_autofree char *line = NULL;
-    if (journal)
-        line = wh_printf("<%d>%s\n", priorities[level], text);
-    else
-        line = wh_printf("%s %-7s %s\n", wh_time_iso(wh_now_ns(), 3, stamp), names[level], text);
-    ssize_t written = write(STDERR_FILENO, line, strlen(line));
-    (void)written; /* nowhere left to tell */
+    wh_autofree char *line =
+        wh_printf("%s %-7s %s\n", wh_time_iso(wh_now_ns(), 3, stamp), names[level], text);
+    if (copy_fd >= 0)
+        put(copy_fd, line);
+    if (level > max_level)
+        return;
+    wh_autofree char *entry = journal ? wh_printf("<%d>%s\n", priorities[level], text) : NULL;
+    put(STDERR_FILENO, entry ? entry : line);
 }
 
 bool wh_color_ok(int fd)

@@ -18,6 +18,7 @@ static int need_name(const struct wh_command *c, const char **name, struct wh_er
 
 static void warn_deprecated(struct wh_job *j, const struct wh_command *c)
 {
+    wh_telemetry_add(j, WH_TELEMETRY_ACTION_COMMAND, "DeprecatedCommand: %s", c->name);
     if (wh_message_variable_bool(j->message, "DistributedTask.DeprecateStepOutputCommands", false))
         wh_say_warning(j,
                        "The `%s` command is deprecated and will be disabled soon. Please upgrade to using "
@@ -150,8 +151,11 @@ static int act(struct wh_job *j, struct wh_run *run, const struct wh_command *c,
         return add_path(j, run, c, err);
     case WH_COMMAND_STOP_COMMANDS: {
         bool unsecure = env_true(j, run, "ACTIONS_ALLOW_UNSECURE_STOPCOMMAND_TOKENS");
-        if (wh_command_stop(&run->commands, c->data, unsecure, err) < 0)
+        if (wh_command_stop(&run->commands, c->data, unsecure, err) < 0) {
+            wh_telemetry_add(j, WH_TELEMETRY_ACTION_COMMAND, "Invoked ::stopCommand:: with token: [%s]",
+                             c->data);
             return -1;
+        }
         if (c->data_len > 6 && wh_masker_add(j->masker, c->data, c->data_len, err) < 0)
             return -1;
         wh_say_text(j, "", line, len);

@@ -54,6 +54,7 @@ int wh_context_start(struct wh_job *j, struct wh_error *err)
         return wh_fail(err, WH_E_PARSE, "job message: contextData.github is not an object");
     if (wh_dirs_prepare(j, err) < 0)
         return -1;
+    wh_diagnostics_start(j);
     wh_object_set_text(j->github, "workspace", j->dirs.workspace);
     wh_object_set_text(j->github, "event_path", j->dirs.event);
     fill_runner(j);

@@ -134,6 +134,14 @@ struct wh_job {
     struct wh_github_output *outputs; /* texts owned */
     size_t noutputs;
     char *environment_url;
+    struct wh_telemetry *telemetry; /* texts owned */
+    size_t ntelemetry;
+    struct wh_annotation *annotations; /* of the job itself; messages owned */
+    size_t nannotations;
+    struct {
+        char *path, *name;
+        int fd;
+    } diagnostics; /* path NULL: not wanted */
     struct wh_matcher *matchers;
     struct wh_room room;
 };
@@ -269,6 +277,18 @@ struct wh_child *wh_run_child(struct wh_job *j, struct wh_process_options *optio
 void wh_output_line(void *job, const char *line, size_t len);
 void wh_command_act(struct wh_job *j, struct wh_run *run, const struct wh_command *c, const char *line,
                     size_t len);
+
+/* ---- telemetry.c, diagnostics.c ---- */
+/* Once for each text, masked. */
+void wh_telemetry_add(struct wh_job *j, enum wh_telemetry_type type, const char *fmt, ...) WH_PRINTF(3, 4);
+/* An annotation of the job, not of a step (beside what the log says). */
+void wh_job_annotate(struct wh_job *j, enum wh_annotation_level level, const char *message);
+size_t wh_job_annotations_wanted(const struct wh_job *j); /* how many of them go out */
+void wh_telemetry_clear(struct wh_job *j);
+/* With ACTIONS_RUNNER_DEBUG: from now on the worker's log is kept; then it goes to the service. */
+void wh_diagnostics_start(struct wh_job *j);
+void wh_diagnostics_end(struct wh_job *j);
+void wh_diagnostics_clear(struct wh_job *j);
 
 /* ---- room.c: when logs can't be taken away fast enough ---- */
 void wh_room_start(struct wh_job *j);

@@ -279,6 +279,10 @@ static void ask_again(struct wh_job *j)
     }
 }
 
+static const char shutdown_text[] =
+    "The runner has received a shutdown signal. This can happen when the runner "
+    "service is stopped, or a manually started runner is canceled.";
+
 /* Takes notice of a cancel; the running step is asked anew whether it would run. */
 void wh_job_see_cancel(struct wh_job *j)
 {
@@ -288,9 +292,10 @@ void wh_job_see_cancel(struct wh_job *j)
     wh_job_merge_result(j, j->cancel == WH_CANCEL_SHUTDOWN ? WH_TASK_FAILED
                            : j->cancel == WH_CANCEL_LOST   ? WH_TASK_ABANDONED
                                                            : WH_TASK_CANCELED);
-    if (j->cancel == WH_CANCEL_SHUTDOWN)
-        wh_say_error(j, "The runner has received a shutdown signal. This can happen when the runner service "
-                        "is stopped, or a manually started runner is canceled.");
+    if (j->cancel == WH_CANCEL_SHUTDOWN) {
+        wh_say_error(j, "%s", shutdown_text);
+        wh_job_annotate(j, WH_ANNOTATION_FAILURE, shutdown_text);
+    }
     if (!j->running)
         return;
     ask_again(j);

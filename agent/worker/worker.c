@@ -152,7 +152,11 @@ static bool complete(struct wh_job *j)
                                               .noutputs = j->noutputs,
                                               .steps = steps,
                                               .nsteps = j->ncompleted,
-                                              .environment_url = j->environment_url};
+                                              .environment_url = j->environment_url,
+                                              .annotations = j->annotations,
+                                              .nannotations = wh_job_annotations_wanted(j),
+                                              .telemetry = j->telemetry,
+                                              .ntelemetry = j->ntelemetry};
     if (!j->local)
         wh_job_keep_completion(j, &completion);
     bool accepted = wh_job_hand_in(j, &completion);
@@ -205,6 +209,8 @@ static void job_clear(struct wh_job *j)
     free(j->default_directory);
     wh_strv_free(j->base_env);
     wh_strv_free(j->prepends);
+    wh_telemetry_clear(j);
+    wh_diagnostics_clear(j);
     wh_matchers_clear(j);
     wh_value_unref(j->contexts);
     wh_value_unref(j->env);

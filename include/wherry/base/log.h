@@ -16,6 +16,10 @@ void wh_log(enum wh_log_level level, const char *fmt, ...) WH_PRINTF(2, 3);
 #define wh_log_info(...) wh_log(WH_LOG_INFO, __VA_ARGS__)
 #define wh_log_debug(...) wh_log(WH_LOG_DEBUG, __VA_ARGS__)
 
+/* From now on every line, also those below the level, is written to fd too (which stays the caller's); -1: no
+ * more. */
+void wh_log_copy(int fd);
+
 /* True if fd is a terminal and neither NO_COLOR nor TERM=dumb forbids colours. */
 bool wh_color_ok(int fd);
 
