@@ -93,7 +93,7 @@ def test_idle_sigterm(online: Wherry, client: Client) -> None:
 
 
 def test_killed_worker_fails_its_job_and_the_agent_lives(online: Wherry, runs: Runs) -> None:
-    ident = started(runs, lenient=["logs"])
+    ident = started(runs, lenient=["logs", "restart"])
     os.kill(online.wait_child("worker"), signal.SIGKILL)
     job = runs.client.wait(ident, 30)
     assert job["conclusion"] == "failed"
@@ -104,7 +104,7 @@ def test_killed_worker_fails_its_job_and_the_agent_lives(online: Wherry, runs: R
 
 def test_killed_agent_leaves_no_job_processes(online: Wherry, runs: Runs, client: Client) -> None:
     client.options(session_idle=2)
-    ident = started(runs, lenient=["logs", "renew"])
+    ident = started(runs, lenient=["logs", "renew", "restart"])
     worker = online.wait_child("worker")
     online.kill()
     deadline = time.monotonic() + 30

@@ -77,7 +77,7 @@ def killed_jobs(wherry: Wherry, runs: Runs, client: Client, rounds: int) -> None
     for number in range(rounds):
         if not wherry.alive:
             wherry.start(client=client)
-        ident = runs.queue(steps("uses: actions/checkout@v4", "run: |\n  echo started\n  sleep 0.4"), lenient=["logs", "renew"])
+        ident = runs.queue(steps("uses: actions/checkout@v4", "run: |\n  echo started\n  sleep 0.4"), lenient=["logs", "renew", "restart"])
         client.wait(ident, until="delivered")
         time.sleep(chance.uniform(0.0, 0.5))
         workers = wherry.children("worker")
