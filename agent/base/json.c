@@ -108,7 +108,7 @@ int64_t wh_json_int(const cJSON *object, const char *name, int64_t absent)
 {
     const cJSON *item = wh_json_get(object, name);
     int64_t value;
-    if (cJSON_IsString(item))
+    if (cJSON_IsString(item) || cJSON_IsRaw(item)) /* raw: what wh_json_add_int() makes of a large one */
         return wh_parse_i64(item->valuestring, INT64_MIN, INT64_MAX, &value) ? value : absent;
     if (!cJSON_IsNumber(item) || isnan(item->valuedouble))
         return absent;

@@ -1,9 +1,9 @@
 /* Step records in our own files: the spool's journal. */
-#include "wherry/github/job.h"
+#include "github/wire.h"
 
 #define MAX_KEPT_ANNOTATIONS (3 * WH_MAX_ANNOTATIONS)
 
-static cJSON *annotation_json(const struct wh_annotation *a)
+cJSON *gh_annotation_json(const struct wh_annotation *a)
 {
     cJSON *json = cJSON_CreateObject();
     wh_json_add_int(json, "level", a->level);
@@ -36,7 +36,7 @@ cJSON *wh_step_record_json(const struct wh_step_record *r)
         return json;
     cJSON *list = cJSON_AddArrayToObject(json, "annotations");
     for (size_t i = 0; i < r->nannotations; i++)
-        cJSON_AddItemToArray(list, annotation_json(&r->annotations[i]));
+        cJSON_AddItemToArray(list, gh_annotation_json(&r->annotations[i]));
     return json;
 }
 
@@ -46,7 +46,7 @@ static int number_in(const cJSON *json, const char *name, int low, int high, int
     return value >= low && value <= high ? (int)value : otherwise;
 }
 
-static struct wh_annotation annotation_read(const cJSON *json)
+struct wh_annotation gh_annotation_read(const cJSON *json)
 {
     return (struct wh_annotation){
         .level = (enum wh_annotation_level)number_in(json, "level", 0, WH_ANNOTATION_FAILURE, 0),
@@ -83,7 +83,7 @@ struct wh_step_record *wh_step_record_read(const cJSON *json)
     cJSON_ArrayForEach(item, list)
     {
         if (r->nannotations < (size_t)count)
-            annotations[r->nannotations++] = annotation_read(item);
+            annotations[r->nannotations++] = gh_annotation_read(item);
     }
     r->annotations = annotations;
     return r;

@@ -43,14 +43,29 @@ static bool read_kept(int fd, struct wh_github_completion *out)
     return false;
 }
 
+/* It died before it had told of anything: a job shows at least the step that failed. */
+static void add_first_step(struct wh_job *j, struct wh_github_completion *out, const char *why)
+{
+    struct wh_timeline *r = wh_job_record(j, NULL, "Set up job", 1);
+    r->type = "runner";
+    wh_job_start_record(j, r);
+    wh_say_error(j, "%s", why ? why : "The operation was canceled.");
+    wh_job_complete_record(j, r, out->conclusion);
+    struct wh_step_record view = wh_timeline_view(r);
+    wh_autojson *json = wh_step_record_json(&view);
+    wh_github_completion_add_step(out, wh_step_record_read(json));
+}
+
 /* A job that came to no result. */
-static void made_up(const struct wh_job *j, struct wh_github_completion *out)
+static void made_up(struct wh_job *j, struct wh_github_completion *out)
 {
     const char *reason = wh_json_string(j->frame.json, "reason");
     enum wh_task_result conclusion = wh_task_result_parse(wh_json_string(j->frame.json, "conclusion"));
     *out =
         (struct wh_github_completion){.conclusion = conclusion == WH_TASK_NONE ? WH_TASK_FAILED : conclusion};
     out->steps = wh_sink_service_end_steps(j->sink, out->conclusion, reason, &out->nsteps);
+    if (out->nsteps == 0)
+        add_first_step(j, out, reason);
     if (!reason)
         return;
     struct wh_annotation *a = wh_calloc(1, sizeof *a);

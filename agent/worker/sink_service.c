@@ -197,8 +197,10 @@ static int make(struct service *v, uv_loop_t *loop, const cJSON *message, const 
         o.consumers |= 1u << WH_SPOOL_BLOB;
     if (wh_plan_wanted(v->job))
         o.consumers |= 1u << WH_SPOOL_PAGE;
-    if (p->resume)
+    if (p->resume) {
+        wh_github_job_completed_perhaps(v->job);
         v->spool = resume(p->spool, &o);
+    }
     if (!v->spool)
         v->spool = wh_spool_create(p->spool, &o, err);
     if (!v->spool)

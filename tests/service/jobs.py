@@ -29,6 +29,8 @@ def create(service: "Service", spec: dict[str, Any]) -> Job:
     job.announced = {"run": "RunnerJobRequest", "pipelines": "PipelineAgentJobRequest"}.get(flow, flow)
     if job.announced == "PipelineAgentJobRequest":
         job.number = service.next_request()
+    if "restart" in job.lenient:
+        job.lost_answers = 1  # of a process that was killed before it read one
     if "raw" in spec:
         job.raw = base64.b64decode(spec["raw"])
     else:

@@ -102,6 +102,8 @@ struct wh_github_completion {
  * it). WH_E_CORRUPT: it names no conclusion. */
 cJSON *wh_github_completion_json(const struct wh_github_completion *completion);
 int wh_github_completion_read(const cJSON *json, struct wh_github_completion *out, struct wh_error *err);
+/* To one whose texts are owned; takes step over. */
+void wh_github_completion_add_step(struct wh_github_completion *completion, struct wh_step_record *step);
 void wh_github_completion_clear(struct wh_github_completion *completion);
 /* The process that may have sent it before is dead: a service that knows the job no more has got it then.
  * Call before wh_github_job_complete(). */
