@@ -355,7 +355,7 @@ static void on_acquired(void *data, enum wh_outcome outcome, cJSON **message, st
     if (outcome == WH_OUT_SKIP) {
         wh_log_info("a job is not for us any more: %s", wh_error_text(err));
     } else {
-        wh_log_error("%s", wh_error_text(err));
+        wh_log_error("a job is given up: %s", wh_error_text(err));
         runner_forget_request(j->r, j->request_id);
     }
     jobrun_end(j);

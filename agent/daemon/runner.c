@@ -263,6 +263,7 @@ static bool common_outcome(struct runner *r, enum wh_outcome outcome, struct wh_
         runner_end(r, WH_RUN_DONE, NULL);
         return true;
     case WH_OUT_SHUTDOWN:
+        wh_log_info("%s: the service ends this runner: %s", r->config->name, wh_error_text(err));
         runner_end(r, WH_RUN_DONE, NULL);
         return true;
     case WH_OUT_TOO_OLD:

@@ -10,11 +10,18 @@
 
 /* ---- jobs ---- */
 
-bool runner_know_request(struct runner *r, const char *request_id)
+static bool knows_request(const struct runner *r, const char *request_id)
 {
     for (size_t i = 0; i < WH_MAX_KNOWN_REQUESTS; i++)
         if (r->requests[i] && wh_streq(r->requests[i], request_id))
             return true;
+    return false;
+}
+
+bool runner_know_request(struct runner *r, const char *request_id)
+{
+    if (knows_request(r, request_id))
+        return true;
     free(r->requests[r->next_request]);
     r->requests[r->next_request] = wh_strdup(request_id);
     r->next_request = (r->next_request + 1) % WH_MAX_KNOWN_REQUESTS;
@@ -32,6 +39,11 @@ void runner_forget_request(struct runner *r, const char *request_id)
 
 static void on_job(struct runner *r, const struct wh_broker_message *m)
 {
+    if (r->job && knows_request(r, m->request_id)) {
+        wh_log_debug("%s: announced again: %s", r->config->name, m->request_id);
+        runner_poll_in(r, wh_wait_ms(1000, 2000));
+        return;
+    }
     if (r->job || r->end_wanted || r->d->draining) {
         /* Neither acknowledged nor acquired: the service gives it to another runner. */
         wh_log_info("%s: not taking another job now", r->config->name);

@@ -43,12 +43,15 @@ static void on_created(void *data, struct gh_answer *answer)
             outcome = WH_OUT_CONFLICT;
         if (outcome == WH_OUT_SESSION_INVALID || outcome == WH_OUT_SKIP)
             outcome = WH_OUT_TRANSIENT;
-        wh_wrap(answer->err, "create a session");
+        gh_session_wrap_refusal(outcome, answer->err);
         gh_op_end(&s->create, outcome, answer->err);
     } else if (gh_session_take_id(s, answer->json)) {
         gh_op_end(&s->create, WH_OUT_OK, NULL);
     } else {
-        wh_fail(&err, WH_E_PROTOCOL, "create a session: the answer has no sessionId");
+        wh_autojson *none = answer->json ? NULL : wh_http_response_json(answer->http, &err);
+        if (!none && err.code == WH_OK)
+            wh_fail(&err, WH_E_PROTOCOL, "the answer has no sessionId");
+        wh_wrap(&err, "create a session");
         gh_op_end(&s->create, WH_OUT_TRANSIENT, &err);
     }
 }

@@ -84,6 +84,7 @@ static void on_http(struct wh_http *r, struct wh_error *err, void *data)
     }
     wh_autoerror refused = {0};
     int status = wh_http_status(r);
+    c->lost |= wh_http_repeated(r);
     if (wh_http_check(r, &refused) == 0) {
         finish(c, status, WH_OUT_OK, NULL);
         return;

@@ -152,6 +152,13 @@ cJSON *gh_session_body(const struct wh_session *s)
     return body;
 }
 
+void gh_session_wrap_refusal(enum wh_outcome outcome, struct wh_error *err)
+{
+    if (outcome == WH_OUT_CONFLICT)
+        wh_wrap(err, "another process serves as this runner, or did so until a moment ago");
+    wh_wrap(err, "create a session");
+}
+
 bool gh_session_take_id(struct wh_session *s, const cJSON *answer)
 {
     wh_autofree char *id = wh_json_text(answer, "sessionId");

@@ -61,6 +61,8 @@ static inline bool gh_session_is_v1(const struct wh_session *s)
 
 /* ---- session.c ---- */
 cJSON *gh_session_body(const struct wh_session *s);
+/* Context for the error of a session that was not made. */
+void gh_session_wrap_refusal(enum wh_outcome outcome, struct wh_error *err);
 /* Takes a session's id from an answer; false: there is none. */
 bool gh_session_take_id(struct wh_session *s, const cJSON *answer);
 void gh_op_begin(struct gh_session_op *op, struct wh_session *s, wh_session_fn done, void *data);

@@ -114,6 +114,15 @@ static void fail_or_retry(struct wh_token_source *s, enum wh_outcome outcome, bo
     serve(s, outcome, err);
 }
 
+static void say_clock(int64_t skew_s, const char *why)
+{
+    if (skew_s)
+        wh_log_warning("this machine's clock is %lld s %s the service's; going by the service's",
+                       (long long)llabs(skew_s), skew_s > 0 ? "behind" : "ahead of");
+    else
+        wh_log_warning("the service finds the times of the token request wrong (%s); trying once more", why);
+}
+
 static void on_answer(struct wh_http *r, struct wh_error *err, void *data)
 {
     struct wh_token_source *s = data;
@@ -138,8 +147,7 @@ static void on_answer(struct wh_http *r, struct wh_error *err, void *data)
         serve(s, WH_OUT_OK, NULL);
     } else if (answer.outcome == WH_OUT_CLOCK && !s->clock_corrected) {
         s->clock_corrected = true;
-        wh_log_warning("this machine's clock is %lld s off the service's; going by the service's",
-                       (long long)-wh_http_client_clock_skew(s->http));
+        say_clock(wh_http_client_clock_skew(s->http), answer.why);
         wh_later(&s->retry, wh_http_client_loop(s->http), 0, fetch, s);
     } else {
         wh_autoerror refused = {0};

@@ -65,7 +65,7 @@ static void on_created(void *data, struct gh_answer *answer)
             outcome = WH_OUT_DENIED; /* our word against theirs: the files stay (§3.4) */
         else if (outcome == WH_OUT_SESSION_INVALID || outcome == WH_OUT_SKIP)
             outcome = WH_OUT_TRANSIENT;
-        wh_wrap(answer->err, "create a session");
+        gh_session_wrap_refusal(outcome, answer->err);
         gh_op_end(&s->create, outcome, answer->err);
     } else if (take_session(s, answer->json, &err)) {
         /* A session that we cannot read lives on, and would be a conflict: away with it. */

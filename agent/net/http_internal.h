@@ -86,6 +86,7 @@ struct wh_http {
     struct wh_str collected;
     char *effective_url;
     uint64_t sent, started_ms;
+    unsigned sends;
     char errbuf[CURL_ERROR_SIZE];
 };
 

@@ -89,6 +89,11 @@ const char *wh_http_effective_url(const struct wh_http *r)
     return r->effective_url ? r->effective_url : r->url;
 }
 
+bool wh_http_repeated(const struct wh_http *r)
+{
+    return r->sends > 1;
+}
+
 uint64_t wh_http_sent_bytes(const struct wh_http *r)
 {
     return r->sent;

@@ -190,6 +190,16 @@ static void set_proxy(struct wh_http *r)
     curl_easy_setopt(r->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 }
 
+/* Each time that the request is about to go out: curl repeats one by itself when a kept connection is reset
+ * before an answer, although the first may have been handled. */
+static int on_send(void *data, char *to, char *from, int to_port, int from_port)
+{
+    (void)to, (void)from, (void)to_port, (void)from_port;
+    struct wh_http *r = data;
+    r->sends++;
+    return CURL_PREREQFUNC_OK;
+}
+
 int wh_http_transfer_setup(struct wh_http *r, struct wh_error *err)
 {
     CURL *e = r->easy = curl_easy_init();
@@ -227,6 +237,8 @@ int wh_http_transfer_setup(struct wh_http *r, struct wh_error *err)
         curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
     } else {
         set_body(r);
+        curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_send);
+        curl_easy_setopt(e, CURLOPT_PREREQDATA, r);
     }
     set_trust(r);
     set_times(r);

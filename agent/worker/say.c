@@ -51,7 +51,7 @@ void wh_job_complete_record(struct wh_job *j, struct wh_timeline *r, enum wh_tas
 {
     r->status = WH_STEP_COMPLETED;
     r->conclusion = conclusion;
-    r->completed_ns = wh_now_ns();
+    r->completed_ns = WH_MAX(wh_now_ns(), r->started_ns); /* the clock may have been set back */
     if (r->started_ns == 0)
         r->started_ns = r->completed_ns;
     hand_on(j, r);

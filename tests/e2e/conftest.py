@@ -133,6 +133,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         return
     if "wherry" in funcargs:
         report.sections.append(("agent log", funcargs["wherry"].log_text()[-6000:]))
+    if "fast" in funcargs or "make" in funcargs:
+        made = [funcargs["fast"]] if "fast" in funcargs else getattr(funcargs["make"], "made", [])
+        for fast in made:
+            report.sections.append(("agent log", fast.wherry.log_text()[-8000:]))
+            report.sections.append(("protocol errors", "\n".join(fast.client.error_lines()) or "none"))
     if "service" in funcargs:
         try:
             report.sections.append(("protocol errors", "\n".join(funcargs["service"].client.error_lines()) or "none"))

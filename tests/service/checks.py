@@ -104,6 +104,8 @@ def _step_ids(call: "Call", job: Job, results: list[dict[str, Any]]) -> None:
 
 def _all_steps_reported(call: "Call", job: Job, results: list[dict[str, Any]]) -> None:
     reported = {r["external_id"]: r for r in results}
+    if not results and (job.completion or {}).get("conclusion") == "canceled":
+        return  # cancelled before its worker
     setup = next((r for r in results if r["name"] == "Set up job"), None)
     if setup is None:
         call.error("step", "stepResults have no step 'Set up job'", job)

@@ -182,6 +182,7 @@ async def apply_before(call: Call, fault: Fault) -> web.StreamResponse | None:
     """The part of a fault that replaces the handler; None lets it run."""
     call.record.fault = f"{fault.do} {fault.status if fault.do == 'status' else fault.when if fault.do == 'reset' else ''}".strip()
     if fault.do == "delay":
+        call.service.unheard.add(call.record.endpoint)
         await call.service.clock.sleep(fault.seconds or 1.0)
     elif fault.do == "hang":
         await call.service.clock.sleep(fault.seconds or 3600.0)

@@ -136,7 +136,9 @@ struct wh_view wh_http_response_body(const struct wh_http *r); /* NUL-terminated
  * caller. */
 cJSON *wh_http_response_json(const struct wh_http *r, struct wh_error *err);
 const char *wh_http_effective_url(const struct wh_http *r); /* after redirects; borrowed */
-uint64_t wh_http_sent_bytes(const struct wh_http *r);       /* of the body */
+/* It went out more than once (after a reset, or a redirect): the answer may be that of the repetition. */
+bool wh_http_repeated(const struct wh_http *r);
+uint64_t wh_http_sent_bytes(const struct wh_http *r); /* of the body */
 /* 0 if 2xx, else negative with "POST https://host/path answered 404 Not Found: <message of the body> (request
  * id ...)". */
 int wh_http_check(const struct wh_http *r, struct wh_error *err);

@@ -28,17 +28,21 @@ ECHO = workflow("echo fine")
 class Fast:
     """``scale`` seconds of the protocol pass in one of the machine's; time limits in here are the machine's."""
 
-    def __init__(self, place: Path, scale: int = 20, *, env: dict[str, str] | None = None, **options: Any) -> None:
+    def __init__(self, place: Path, scale: int = 20, *, tls: bool = False, env: dict[str, str] | None = None, **options: Any) -> None:
         self.place, self.scale = place, scale
         self._anchor = f"{time.time():.3f}"
         self._wrong = place / "wall-clock-error"
         self._wrong.write_bytes(struct.pack("=q", 0))
         self._wrong.chmod(0o644)
-        options.setdefault("hold", 50)
-        self.service = ServiceProcess(place / "service.log", clock=f"{scale}@{self._anchor}", trace=place / "trace.txt", **options)
+        self.service = ServiceProcess(place / "service.log", clock=f"{scale}@{self._anchor}", trace=place / "trace.txt", tls=tls)
         self.client: Client = self.service.client
+        self.client.options(**options)
         clock = f"{scale}@{self._anchor},{self._wrong}"
-        trust = {"SSL_CERT_FILE": self.service.ca} if self.service.ca else {}
+        trust = {}
+        if self.service.ca:
+            authority = place / "ca.pem"  # where the job's user can read it too
+            authority.write_bytes(Path(self.service.ca).read_bytes())
+            trust = {"SSL_CERT_FILE": str(authority)}
         self.wherry = Wherry(place, WHERRY_TEST_CLOCK=clock, WHERRY_LOG="debug", **trust, **(env or {}))
         self._gates = 0
 
