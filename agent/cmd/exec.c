@@ -38,6 +38,7 @@ static const char help[] =
     "      --network-checkout actions/checkout of this repository fetches it, instead of taking the work "
     "tree as it is\n"
     "      --debug            show debug lines of steps\n"
+    "      --result FILE      write conclusions, outputs and annotations there, JSON\n"
     "  -q, --quiet            no summary line at the end\n"
     "  -h, --help             this text\n"
     "\n"
@@ -59,7 +60,8 @@ enum {
     STATE,
     USER,
     NETWORK_CHECKOUT,
-    DEBUG
+    DEBUG,
+    RESULT
 };
 
 static const struct option long_options[] = {{"job", required_argument, NULL, 'j'},
@@ -78,12 +80,13 @@ static const struct option long_options[] = {{"job", required_argument, NULL, 'j
                                              {"user", required_argument, NULL, USER},
                                              {"network-checkout", no_argument, NULL, NETWORK_CHECKOUT},
                                              {"debug", no_argument, NULL, DEBUG},
+                                             {"result", required_argument, NULL, RESULT},
                                              {"quiet", no_argument, NULL, 'q'},
                                              {"help", no_argument, NULL, 'h'},
                                              {0}};
 
 struct options {
-    const char *file, *job, *event, *event_path, *work, *state, *user;
+    const char *file, *job, *event, *event_path, *work, *state, *user, *result;
     char *token; /* owned */
     cJSON *secrets, *vars, *inputs;
     char **env; /* "K=V" */
@@ -210,6 +213,9 @@ static int take_option(struct options *o, int option, char *value, struct wh_err
         return 0;
     case USER:
         o->user = value;
+        return 0;
+    case RESULT:
+        o->result = value;
         return 0;
     default:
         o->list |= option == 'l';
@@ -431,6 +437,9 @@ static int run(const struct options *o, cJSON *message_taken, unsigned timeout, 
     wh_autofree char *display = wh_strdup(wh_json_string(message, "jobName"));
     wh_autojson *frame = make_frame(o, wh_steal(&message), work);
     wh_autostrv char **env = worker_environment(o, &user, other, work);
+    wh_autoclose int result = -1;
+    if (o->result && (result = open(o->result, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)) < 0)
+        return wh_fail_errno(err, "write the result to %s", o->result);
     struct wh_exec_job job = {.self = self,
                               .state = state,
                               .display = display,
@@ -438,6 +447,7 @@ static int run(const struct options *o, cJSON *message_taken, unsigned timeout, 
                               .env = env,
                               .user = other ? &user : NULL,
                               .timeout_minutes = timeout,
+                              .result = result,
                               .quiet = o->quiet};
     return wh_exec_run(&job);
 }

@@ -14,6 +14,7 @@ struct wh_exec_job {
     char **env;                 /* of the worker */
     const struct wh_user *user; /* to run as; NULL: as we are */
     unsigned timeout_minutes;   /* 0: none */
+    int result;                 /* descriptor for the completion as JSON (borrowed); -1: none */
     bool quiet;                 /* no summary */
 };
 /* Runs it; returns wherry's exit code: 0 only if the job succeeded. */

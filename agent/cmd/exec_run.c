@@ -32,7 +32,7 @@ struct exec {
     uint64_t started;
 };
 
-static void send_frame(struct exec *x, const cJSON *frame);
+static void send_frame(struct exec *x, const cJSON *frame, int fd);
 
 static void on_kill(uv_timer_t *timer)
 {
@@ -52,7 +52,7 @@ static void cancel(struct exec *x)
     wh_json_add_string(frame, "type", "cancel");
     wh_json_add_string(frame, "reason", "user");
     wh_json_add_int(frame, "graceMs", KILL_AFTER_MS);
-    send_frame(x, frame);
+    send_frame(x, frame, -1);
     wh_timer_start(&x->kill_timer, on_kill, KILL_AFTER_MS, 0);
 }
 
@@ -137,10 +137,11 @@ static void watch(struct exec *x)
     uv_poll_start(&x->conn_poll, events, on_readable);
 }
 
-static void send_frame(struct exec *x, const cJSON *frame)
+/* fd: goes with it; -1: none. */
+static void send_frame(struct exec *x, const cJSON *frame, int fd)
 {
     wh_autoerror err = {0};
-    if (wh_frame_conn_send(x->conn, frame, NULL, 0, &err) < 0)
+    if (wh_frame_conn_send(x->conn, frame, &fd, fd >= 0, &err) < 0)
         wh_log_debug("to the worker: %s", wh_error_text(&err));
     else
         watch(x);
@@ -282,7 +283,7 @@ int wh_exec_run(const struct wh_exec_job *job)
         return 1;
     }
     watch_all(&x);
-    send_frame(&x, job->frame);
+    send_frame(&x, job->frame, job->result);
     while (!x.gone || x.builds > 0)
         uv_run(&x.loop, UV_RUN_ONCE);
     wh_job_cgroup_destroy(&x.cgroup);

@@ -77,7 +77,8 @@ struct wh_sink *wh_sink_service(uv_loop_t *loop, const cJSON *message, const str
  * *count; owned with their texts (they are a completion's). */
 struct wh_step_record *wh_sink_service_end_steps(struct wh_sink *s, enum wh_task_result conclusion,
                                                  const char *reason, size_t *count);
-/* To a descriptor (not closed), lines as they are. */
-struct wh_sink *wh_sink_local(int fd);
+/* To a descriptor (not closed), lines as they are. result (closed at the end; -1: none) gets the completion
+ * as JSON, with the step summaries by record id. */
+struct wh_sink *wh_sink_local(int fd, int result);
 
 #endif

@@ -1,4 +1,6 @@
-/* Records of a run without a service: lines go to a descriptor, the rest is in the exit code. */
+/* Records of a run without a service: lines go to a descriptor, the rest to a file if one is wanted. */
+#include <unistd.h>
+
 #include "wherry/base/fs.h"
 #include "worker/record.h"
 
@@ -7,6 +9,8 @@
 struct local {
     struct wh_sink sink;
     int fd;
+    int result; /* what completejob would say is written here; -1: nowhere */
+    cJSON *summaries;
     struct wh_str out;
 };
 
@@ -60,17 +64,28 @@ static void log_end(struct wh_sink *s, struct wh_timeline *r)
 
 static void summary(struct wh_sink *s, const struct wh_timeline *r, const char *text, size_t len)
 {
-    (void)s;
-    (void)r;
-    (void)text;
-    (void)len;
+    struct local *l = (struct local *)s;
+    if (l->result < 0)
+        return;
+    wh_autofree char *copy = wh_strndup(text, len);
+    wh_json_add_string(l->summaries, r->id, copy);
+}
+
+static void write_result(struct local *l, const struct wh_github_completion *completion)
+{
+    wh_autojson *json = wh_github_completejob_body(NULL, NULL, NULL, completion);
+    cJSON_AddItemToObject(json, "summaries", wh_steal(&l->summaries));
+    wh_autofree char *text = cJSON_Print(json);
+    (void)wh_write_all(l->result, text, strlen(text), NULL);
 }
 
 static void finish(struct wh_sink *s, const struct wh_github_completion *completion, wh_sink_done_fn done,
                    void *data)
 {
-    (void)completion;
-    write_out((struct local *)s);
+    struct local *l = (struct local *)s;
+    if (l->result >= 0)
+        write_result(l, completion);
+    write_out(l);
     done(data, NULL);
 }
 
@@ -79,6 +94,9 @@ static void local_free(struct wh_sink *s)
     struct local *l = (struct local *)s;
     write_out(l);
     wh_str_free(&l->out);
+    cJSON_Delete(l->summaries);
+    if (l->result >= 0)
+        close(l->result);
     free(l);
 }
 
@@ -91,10 +109,12 @@ static const struct wh_sink_ops ops = {.state = nothing_state,
                                        .finish = finish,
                                        .free = local_free};
 
-struct wh_sink *wh_sink_local(int fd)
+struct wh_sink *wh_sink_local(int fd, int result)
 {
     struct local *l = wh_calloc(1, sizeof *l);
     l->sink.ops = &ops;
     l->fd = fd;
+    l->result = result;
+    l->summaries = cJSON_CreateObject();
     return &l->sink;
 }

@@ -32,7 +32,7 @@ static char *spool_folder(struct wh_job *j, const cJSON *message, struct wh_erro
 static int open_sink(struct wh_job *j, const cJSON *message, struct wh_error *err)
 {
     if (j->local) {
-        j->sink = wh_sink_local(STDOUT_FILENO);
+        j->sink = wh_sink_local(STDOUT_FILENO, j->frame.nfds > 0 ? wh_steal_fd(&j->frame.fds[0]) : -1);
         return 0;
     }
     wh_autofree char *spool = spool_folder(j, message, err);
