@@ -136,12 +136,17 @@ static void put_listing(struct header *h, const char *script)
     }
 }
 
-void wh_logtext_run_header(const char *script, const char *shell, const struct wh_value *env,
-                           wh_logtext_fn line, void *arg)
+void wh_logtext_run_script(const char *script, wh_logtext_fn line, void *arg)
 {
     struct header h = {.line = line, .arg = arg};
     put(&h, "##[group]Run ", wh_logtext_first_line(script, strlen(script)), "");
     put_listing(&h, script);
+    wh_str_free(&h.text);
+}
+
+void wh_logtext_run_shell(const char *shell, const struct wh_value *env, wh_logtext_fn line, void *arg)
+{
+    struct header h = {.line = line, .arg = arg};
     put(&h, "shell: ", wh_view_of(shell), "");
     put_pairs(&h, "env:", env, false);
     put(&h, "##[endgroup]", wh_view_of(""), "");

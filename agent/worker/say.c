@@ -80,13 +80,12 @@ static void write_lines(struct wh_job *j, struct wh_timeline *r, const char *tex
     wh_logtext_line(&r->waiting, wh_now_ns(), text, len);
     r->lines += lines;
     r->waiting_lines += lines;
-    struct wh_reader reader = wh_reader_of(text, len);
+    struct wh_view rest = {text, len};
     struct wh_view line;
-    if (lines == 1)
-        j->sink->ops->line(j->sink, r, number, text, len);
-    else
-        while (wh_reader_line(&reader, &line))
-            j->sink->ops->line(j->sink, r, number++, line.data, line.len);
+    for (bool more = true; more;) {
+        more = wh_view_split(rest, '\n', &line, &rest);
+        j->sink->ops->line(j->sink, r, number++, line.data, line.len);
+    }
     if (r->waiting.len >= HAND_ON)
         hand_on(j, r);
 }

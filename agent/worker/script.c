@@ -21,55 +21,47 @@ static void shell_clear(struct shell *s)
     free(s->format);
 }
 
-static const struct {
+static const struct built_in {
     const char *name, *format, *extension;
 } built_in[] = {{"bash", "--noprofile --norc -e -o pipefail {0}", ".sh"},
                 {"sh", "-e {0}", ".sh"},
                 {"python", "{0}", ".py"},
                 {"pwsh", "-command \". '{0}'\"", ".ps1"},
-                {"powershell", "-command \". '{0}'\"", ".ps1"}};
+                {"powershell", "-command \". '{0}'\"", ".ps1"},
+                {"cmd", "/D /E:ON /V:OFF /S /C \"CALL \"{0}\"\"", ".cmd"}};
 
-static const char *extension_of(const char *command)
+static const struct built_in *built_in_named(const char *command)
 {
     for (size_t i = 0; i < WH_COUNT(built_in); i++)
         if (wh_streq_ci(built_in[i].name, command))
-            return built_in[i].extension;
-    return "";
+            return &built_in[i];
+    return NULL;
 }
 
-/* The value of `shell` (NULL: the default) to a command and a format. */
-static int read_shell(struct wh_job *j, const char *option, struct shell *s, struct wh_error *err)
+/* The value of `shell` (NULL or empty: the default): the first word is the command, the rest its arguments,
+ * or those of the built-in of that name. */
+static int find_shell(struct wh_job *j, const char *option, struct shell *s, struct wh_error *err)
 {
     wh_autofree char *path = wh_environ_path(j, wh_env_get(j->base_env, "PATH"));
     if (!option || option[0] == '\0') {
+        s->command = wh_strdup("sh");
         s->path = wh_find_program("bash", path, true);
-        s->command = wh_strdup(s->path ? "bash" : "sh");
         s->format = wh_strdup("-e {0}");
-    } else if (!strstr(option, "{0}")) {
-        for (size_t i = 0; i < WH_COUNT(built_in) && !s->command; i++) {
-            if (wh_streq_ci(built_in[i].name, option)) {
-                s->command = wh_strdup(built_in[i].name);
-                s->format = wh_strdup(built_in[i].format);
-            }
-        }
-        if (!s->command)
-            return wh_fail(err, WH_E_ARGUMENT,
-                           "Invalid shell option. Shell must be a valid built-in (bash, sh, cmd, powershell, "
-                           "pwsh) or a format "
-                           "string containing '{0}'");
     } else {
-        struct wh_view command;
-        struct wh_view rest;
-        (void)wh_view_split(wh_view_trim(wh_view_of(option)), ' ', &command, &rest);
+        struct wh_view command = wh_view_of(option);
+        struct wh_view rest = {0};
+        (void)wh_view_split(command, ' ', &command, &rest);
+        while (rest.len > 0 && rest.data[0] == ' ')
+            rest = (struct wh_view){rest.data + 1, rest.len - 1};
         s->command = wh_view_dup(command);
-        s->format = wh_view_dup(wh_view_trim(rest));
+        const struct built_in *known = built_in_named(s->command);
+        s->format = rest.len > 0 || !known ? wh_view_dup(rest) : wh_strdup(known->format);
     }
-    s->extension = extension_of(s->command);
+    const struct built_in *known = built_in_named(s->command);
+    s->extension = known ? known->extension : "";
     if (!s->path)
         s->path = wh_find_program(s->command, path, true);
-    if (!s->path)
-        return wh_fail(err, WH_E_NOT_FOUND, "%s: command not found", s->command);
-    return 0;
+    return s->path ? 0 : wh_fail(err, WH_E_NOT_FOUND, "%s: command not found", s->command);
 }
 
 /* The arguments with the script's path in place of {0}; other braces are doubled in the format. */
@@ -177,26 +169,36 @@ static struct wh_value *shown_env(const struct wh_run *run)
 static int prepare_command(struct wh_job *j, struct wh_run *run, const struct wh_value *inputs,
                            struct shell *s, char ***argv, struct wh_error *err)
 {
-    wh_autofree char *script = text_of(inputs, "script");
+    wh_autofree char *given = text_of(inputs, "script");
+    const char *script = given ? given : "";
     wh_autofree char *own_shell = text_of(inputs, "shell");
     /* The job's defaults are not for what runs within a composite. */
     const char *standard = run->parent ? NULL : j->default_shell;
-    const char *option = own_shell && own_shell[0] ? own_shell : standard;
-    if (read_shell(j, option, s, err) < 0)
+    bool own = own_shell && own_shell[0];
+    wh_logtext_run_script(script, wh_say_line, j);
+    if (find_shell(j, own ? own_shell : standard, s, err) < 0)
         return -1;
+    wh_autofree char *shown = wh_printf("%s %s", s->path, s->format);
+    wh_autovalue *env = shown_env(run);
+    wh_logtext_run_shell(shown, env, wh_say_line, j);
+    if (standard && !own)
+        wh_say_debug(j, "Overwrite 'shell' base on job defaults.");
+    if (!strstr(s->format, "{0}"))
+        return wh_fail(
+            err, WH_E_ARGUMENT,
+            "Invalid shell option. Shell must be a valid built-in (bash, sh, cmd, powershell, pwsh) or a "
+            "format string containing '{0}'");
     char guid[37];
     wh_autofree char *path = wh_printf("%s/%s%s", j->dirs.temp, wh_guid(guid), s->extension);
     wh_autofree char *filled = fill_format(s->format, path, err);
     if (!filled)
         return -1;
-    wh_autofree char *shown = wh_printf("%s %s", s->path, s->format);
-    wh_autovalue *env = shown_env(run);
-    wh_logtext_run_header(script ? script : "", shown, env, wh_say_line, j);
+    wh_say_debug(j, "%s %s", s->path, filled);
     wh_strv_add(argv, s->path);
     wh_autostrv char **rest = wh_split_arguments(filled);
     for (size_t i = 0; rest && rest[i]; i++)
         wh_strv_add(argv, rest[i]);
-    return write_script(path, s, script ? script : "", err);
+    return write_script(path, s, script, err);
 }
 
 struct wh_child *wh_run_child(struct wh_job *j, struct wh_process_options *options, int (*fn)(void *),

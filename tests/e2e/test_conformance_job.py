@@ -191,17 +191,18 @@ class Both:
                      *(["--debug"] if options.debug else [])]
         command = [str(self.wherry.binary), "exec", str(workflow), "--quiet", "--work", str(place / "work"), "--result", str(place / "result.json"),
                    *arguments]
-        with subprocess.Popen(command, env=self.wherry.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              errors="replace", cwd=tree) as process:
+        with subprocess.Popen(command, env=self.wherry.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              cwd=tree) as process:
             assert process.stdout and process.stderr
             log = ""
             awaited = case.header("cancel")
-            for line in process.stdout:
+            for raw in process.stdout:
+                line = raw.decode(errors="replace")
                 log += line
                 if awaited and awaited in line and not line.startswith(("##[group]", "\033")):
                     process.send_signal(signal.SIGINT)
                     awaited = ""
-            said = process.stderr.read()
+            said = process.stderr.read().decode(errors="replace")
         assert (place / "result.json").exists(), said
         completion = json.loads((place / "result.json").read_text())
         assert (process.returncode == 0) == (completion["conclusion"] == "succeeded"), said
@@ -240,8 +241,8 @@ def test_case(both: Both, case: Case, way: str) -> None:
     got = both.by_exec(case) if way == "exec" else both.by_service(case)
     expected = case.path.with_suffix(".txt")
     if os.environ.get("WHERRY_UPDATE") and (way == "exec" or case.header("only")):
-        expected.write_text(got)
-    assert got.split("\n") == expected.read_text().split("\n")
+        expected.write_bytes(got.encode())
+    assert got.split("\n") == expected.read_bytes().decode().split("\n")
 
 
 def test_every_row_of_what_users_rely_on_is_named() -> None:

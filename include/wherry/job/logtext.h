@@ -29,11 +29,12 @@ char *wh_step_display_name(const struct wh_step *step, struct wh_template_env *e
 /* "actions/checkout@v4", "owner/repo/path@ref", "./path", "docker://image". Owned; NULL for scripts. */
 char *wh_step_reference_text(const struct wh_step_reference *r);
 
-/* The header of a `run` step (§6), one write per line through `line`: ##[group]Run …, the listing in colour,
- * shell:, env:, ##[endgroup]. env: object of name -> string, may be NULL. */
+/* The header of a `run` step (§6), one write per line through `line`: first ##[group]Run … and the listing in
+ * colour; then, once the shell is found, shell:, env:, ##[endgroup]. env: object of name -> string, may be
+ * NULL. */
 typedef void (*wh_logtext_fn)(void *arg, const char *line, size_t len);
-void wh_logtext_run_header(const char *script, const char *shell, const struct wh_value *env,
-                           wh_logtext_fn line, void *arg);
+void wh_logtext_run_script(const char *script, wh_logtext_fn line, void *arg);
+void wh_logtext_run_shell(const char *shell, const struct wh_value *env, wh_logtext_fn line, void *arg);
 /* The header of an action (§7.2): ##[group]Run <reference>, with:, env:, ##[endgroup]. inputs: object in the
  * order to show. */
 void wh_logtext_action_header(const char *reference, const struct wh_value *inputs,

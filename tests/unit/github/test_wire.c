@@ -249,7 +249,7 @@ static void test_completion(void **state)
                                       .completed_ns = 1790000000000000000}};
     struct wh_github_completion c = {
         .conclusion = WH_TASK_FAILED, .outputs = outputs, .noutputs = 1, .steps = steps, .nsteps = 1};
-    wh_autojson *json = wh_github_completion_json("p", "j", NULL, &c);
+    wh_autojson *json = gh_completion_body("p", "j", NULL, &c);
     assert_string_equal(wh_json_string(json, "conclusion"), "failed");
     assert_string_equal(wh_json_string(wh_json_get(wh_json_get(json, "outputs"), "v"), "value"), "1.2");
     const cJSON *step = wh_json_get(json, "stepResults")->child;

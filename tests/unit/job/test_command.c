@@ -412,7 +412,8 @@ static void test_headers(void **state)
     wh_autovalue *env = wh_value_object_case_sensitive();
     wh_object_set_text(env, "IMAGE", "ghcr.io/acme/web");
     wh_autostr out = {0};
-    wh_logtext_run_header("\necho hi\r\nls\n\n", "/usr/bin/bash -e {0}", env, collect, &out);
+    wh_logtext_run_script("\necho hi\r\nls\n\n", collect, &out);
+    wh_logtext_run_shell("/usr/bin/bash -e {0}", env, collect, &out);
     assert_string_equal(wh_str_text(&out), "##[group]Run echo hi|\x1b[36;1m\x1b[0m|\x1b[36;1mecho hi\x1b[0m|"
                                            "\x1b[36;1mls\x1b[0m|shell: /usr/bin/bash -e {0}|env:|"
                                            "  IMAGE: ghcr.io/acme/web|##[endgroup]|");
