@@ -147,6 +147,10 @@ def build(path: Path, job: str | None = None, *, text: str | None = None, event:
     if inputs.github_token:
         for key in ("system.github.token", "github_token"):
             message["variables"][key] = {"value": inputs.github_token, "isSecret": True}
+    environment = node.get("environment")
+    if environment is not None and environment.kind == "mapping":
+        url = environment.get("url")
+        message["actionsEnvironment"] = {"name": environment.get("name").text(), **({"url": writer.token(url)} if url is not None else {})}
     for key, field in (("container", "jobContainer"), ("services", "jobServiceContainers"), ("outputs", "jobOutputs")):
         value_node = node.get(key)
         message[field] = writer.token(value_node) if value_node is not None else None
