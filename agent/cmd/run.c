@@ -170,6 +170,8 @@ static int run(struct arguments *a, struct wh_error *err)
                                   .cache_min_free = a->cache_min_free,
                                   .version = a->version,
                                   .ca_file = a->ca_file};
+    if (a->ca_file)
+        setenv(WH_CA_FILE_ENV, a->ca_file, 1);
     return wh_daemon_run(&o, err);
 }
 

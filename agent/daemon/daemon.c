@@ -62,6 +62,7 @@ static void close_rest(struct daemon *d)
     d->ended = true;
     status_stop(d->status);
     cleaner_free(d->cleaner);
+    wake_stop(d->wake);
     d->status = NULL;
     uv_close((uv_handle_t *)&d->sigterm, NULL);
     uv_close((uv_handle_t *)&d->sigint, NULL);
@@ -157,6 +158,7 @@ static int run(struct daemon *d, struct wh_error *err)
         return WH_RUN_TERMINAL;
     version_start(d); /* now that a runner says whose API to ask */
     d->cleaner = cleaner_new(d);
+    d->wake = wake_start(d);
     d->status = status_start(d, &trouble);
     if (!d->status)
         wh_log_warning("`wherry status` won't work: %s", wh_error_text(&trouble));

@@ -41,6 +41,7 @@ struct daemon {
     char *version; /* newest official */
     struct status_server *status;
     struct cleaner *cleaner;
+    struct wake *wake;
 };
 void daemon_runner_ended(struct daemon *d);
 void daemon_learn_version(
@@ -51,6 +52,10 @@ struct cleaner *cleaner_new(struct daemon *d);
 /* Cleans soon; if that was done lately, when ten minutes are over, unless the disk is nearly full. */
 void cleaner_job_ended(struct cleaner *c);
 void cleaner_free(struct cleaner *c); /* NULL is fine */
+
+/* ---- wake.c: sleep and changes of the network ---- */
+struct wake *wake_start(struct daemon *d);
+void wake_stop(struct wake *w); /* NULL is fine */
 
 /* ---- status.c ---- */
 struct status_server *status_start(struct daemon *d, struct wh_error *err);

@@ -73,6 +73,21 @@ static bool retry(struct gh_call *c, int64_t after_ms, const struct wh_error *er
     return true;
 }
 
+/* A web page is no answer of the service: a sign-in page of the network, or a proxy, says 200 to everything.
+ */
+bool gh_is_page(const struct wh_http *r, struct wh_error *err)
+{
+    const char *type = wh_http_response_header(r, "Content-Type");
+    if (!type || !wh_starts_with_ci(type, "text/html"))
+        return false;
+    wh_fail(err, WH_E_PROTOCOL,
+            "%s answered with a web page, not with the service's JSON: a proxy or a sign-in page of the "
+            "network answers "
+            "in its place, or the URL is wrong",
+            wh_http_label(r));
+    return true;
+}
+
 static void on_http(struct wh_http *r, struct wh_error *err, void *data)
 {
     struct gh_call *c = data;
@@ -86,6 +101,12 @@ static void on_http(struct wh_http *r, struct wh_error *err, void *data)
     int status = wh_http_status(r);
     c->lost |= wh_http_repeated(r);
     if (wh_http_check(r, &refused) == 0) {
+        if (gh_is_page(r, &refused)) {
+            c->lost = true; /* whoever it was that answered: the service may have been asked */
+            if (!retry(c, 0, &refused))
+                finish(c, 0, WH_OUT_TRANSIENT, &refused);
+            return;
+        }
         finish(c, status, WH_OUT_OK, NULL);
         return;
     }
@@ -140,7 +161,7 @@ static void send_with(struct gh_call *c, const struct wh_secret *token)
     add_body(c);
     wh_http_timeouts(c->http, c->o.timeout_ms, 0, 0);
     if (!c->version || c->o.redirect_once)
-        wh_http_redirects(c->http, WH_HTTP_REDIRECT_FOLLOW);
+        wh_http_redirects(c->http, WH_HTTP_REDIRECT_SAME_HOST);
     if (c->o.max_body)
         wh_http_max_body(c->http, c->o.max_body);
     if (c->o.fresh || c->backoff.tries > 0)

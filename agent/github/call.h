@@ -50,6 +50,8 @@ typedef void (*gh_answer_fn)(void *data, struct gh_answer *answer);
 struct gh_call *gh_call_start(const struct gh_call_options *options, gh_answer_fn done, void *data);
 void gh_call_cancel(struct gh_call **call); /* without callback; harmless on NULL */
 
+/* True, with the sentence, if a web page came where the service speaks JSON. */
+bool gh_is_page(const struct wh_http *r, struct wh_error *err);
 /* base + path with exactly one slash between; owned by the caller. */
 char *gh_url(const char *base, const char *path);
 /* Adds "name=value" to a query, percent-encoded; first by '?', then by '&'. */

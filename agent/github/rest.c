@@ -46,7 +46,7 @@ static struct wh_http *plain_request(struct wh_http_client *http, const struct g
         wh_http_secret_header(r, "Authorization", "RemoteAuth ", call->secret);
     if (call->body)
         wh_http_body_json(r, call->body);
-    wh_http_redirects(r, WH_HTTP_REDIRECT_FOLLOW);
+    wh_http_redirects(r, WH_HTTP_REDIRECT_SAME_HOST);
     return r;
 }
 

@@ -1,6 +1,8 @@
 /* The listener token. */
 #include "github/token.h"
 
+#include "github/call.h"
+
 #include <utlist.h>
 
 #include "github/token_request.h"
@@ -135,6 +137,13 @@ static void on_answer(struct wh_http *r, struct wh_error *err, void *data)
         return;
     }
     int status = wh_http_status(r);
+    wh_autoerror page = {0};
+    if (gh_is_page(r, &page)) {
+        wh_wrap(&page, "fetch the runner's token");
+        fail_or_retry(s, WH_OUT_TRANSIENT, true, 0, &page);
+        wh_http_free(r);
+        return;
+    }
     struct wh_view body = wh_http_response_body(r);
     wh_token_answer_read(status, body.data, body.len, &answer);
     if (answer.outcome == WH_OUT_OK) {

@@ -25,7 +25,7 @@ struct wh_http *gh_token_request(struct wh_http_client *http, const struct wh_rs
     wh_http_header(r, "Accept", "application/json");
     wh_http_header(r, "Content-Type", "application/x-www-form-urlencoded");
     wh_http_body(r, form, strlen(form));
-    wh_http_redirects(r, WH_HTTP_REDIRECT_FOLLOW);
+    wh_http_redirects(r, WH_HTTP_REDIRECT_SAME_HOST);
     wh_http_max_body(r, WH_MAX_TOKEN_ANSWER);
     wh_http_timeouts(r, TOKEN_CALL_MS, 0, 0);
     wh_wipe(jwt, strlen(jwt));

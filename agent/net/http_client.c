@@ -335,12 +335,20 @@ static void on_async(uv_async_t *async)
 
 /* ---- life ---- */
 
-static char *pick_ca_file(const struct wh_http_options *o)
+static char *env_text(const char *name)
 {
-    if (o && o->ca_file)
-        return wh_strdup(o->ca_file);
-    const char *env = getenv("SSL_CERT_FILE");
+    const char *env = getenv(name);
     return wh_strdup(env && *env ? env : NULL);
+}
+
+/* A file of ours comes beside the system's; OpenSSL's own variables are in the place of it. */
+static void pick_trust(struct wh_http_client *c, const struct wh_http_options *o)
+{
+    c->ca_file = o && o->ca_file ? wh_strdup(o->ca_file) : env_text(WH_CA_FILE_ENV);
+    c->ca_more = c->ca_file != NULL;
+    if (!c->ca_file)
+        c->ca_file = env_text("SSL_CERT_FILE");
+    c->ca_folder = env_text("SSL_CERT_DIR");
 }
 
 static struct wh_http_client *client_base(const struct wh_http_options *o)
@@ -349,7 +357,7 @@ static struct wh_http_client *client_base(const struct wh_http_options *o)
     struct wh_http_client *c = wh_calloc(1, sizeof *c);
     const char *off = getenv("GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY");
     c->user_agent = wh_strdup(o && o->user_agent ? o->user_agent : "wherry/" WH_VERSION);
-    c->ca_file = pick_ca_file(o);
+    pick_trust(c, o);
     c->insecure = (o && o->insecure) || (off && strcmp(off, "1") == 0);
     uv_mutex_init(&c->lock);
     c->multi = curl_multi_init();
@@ -388,6 +396,7 @@ static void client_memory_free(struct wh_http_client *c)
     uv_mutex_destroy(&c->lock);
     free(c->user_agent);
     free(c->ca_file);
+    free(c->ca_folder);
     free(c);
 }
 
@@ -467,6 +476,11 @@ void wh_http_client_free(struct wh_http_client *client)
     uv_thread_join(&client->thread);
     uv_loop_close(&client->own_loop);
     client_memory_free(client);
+}
+
+const char *wh_http_client_local_address(const struct wh_http_client *client)
+{
+    return client->local_address;
 }
 
 uv_loop_t *wh_http_client_loop(const struct wh_http_client *client)

@@ -22,8 +22,10 @@ struct wh_http_client {
     struct wh_http *active; /* list by next/prev */
     uv_mutex_t lock;        /* guards starting and the waiters of wh_http_do() */
     struct wh_http *starting;
-    char *user_agent, *ca_file;
+    char *user_agent, *ca_file, *ca_folder;
+    bool ca_more; /* ca_file is beside the system's, not in its place */
     bool insecure;
+    char local_address[46];
     _Atomic int64_t skew_s;
     /* private clients */
     bool own_thread;
@@ -31,6 +33,11 @@ struct wh_http_client {
     uv_thread_t thread;
     atomic_bool stop;
 };
+
+/* After the label of the request. */
+#define WH_PROXY_WANTS_USER                                                                                  \
+    "the proxy wants a user and a password (407): put them into its address, as in "                         \
+    "https_proxy=http://USER:PASSWORD@HOST:PORT (percent-encoded)"
 
 enum wh_http_state { WH_HTTP_BUILT, WH_HTTP_STARTING, WH_HTTP_ACTIVE, WH_HTTP_DONE };
 enum wh_http_body_kind { WH_BODY_NONE, WH_BODY_MEMORY, WH_BODY_FD, WH_BODY_PULL };

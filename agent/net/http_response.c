@@ -172,6 +172,8 @@ int wh_http_check(const struct wh_http *r, struct wh_error *err)
 {
     if (r->status >= 200 && r->status <= 299)
         return 0;
+    if (r->status == 407)
+        return wh_fail(err, WH_E_DENIED, "%s: " WH_PROXY_WANTS_USER, r->label);
     wh_autofree char *message = body_message(r);
     const char *id = wh_http_response_header(r, "X-GitHub-Request-Id");
     if (!id)

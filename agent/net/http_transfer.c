@@ -2,12 +2,14 @@
 #include "net/http_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "wherry/base/clock.h"
 #include "wherry/base/log.h"
 
 #define WH_MAX_REDIRECTS 10
+#define SYSTEM_CA_FOLDER "/etc/ssl/certs" /* by hash: only what a peer names is read */
 #define WH_STREAM_BUFFER (256L << 10)
 
 extern char **environ;
@@ -75,11 +77,53 @@ static int on_seek(void *data, curl_off_t offset, int origin)
 
 /* ---- the answer ---- */
 
+/* "https://host:port" of an URL, in lower case and with the port spelled out; owned; NULL if it is none. */
+static char *origin_of(CURLU *url)
+{
+    char *scheme = NULL, *host = NULL, *port = NULL, *origin = NULL;
+    if (curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+        curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+        curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK)
+        origin = wh_printf("%s://%s:%s", scheme, host, port);
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(port);
+    for (char *c = origin; c && *c; c++)
+        if (*c >= 'A' && *c <= 'Z')
+            *c = (char)(*c + ('a' - 'A'));
+    return origin;
+}
+
+/* A redirect that leads to another origin: what we would send there (a token in a form, a completion) was
+ * meant for this one. */
+static bool leads_elsewhere(struct wh_http *r, const char *location)
+{
+    CURLU *url = curl_url();
+    wh_autofree char *from = curl_url_set(url, CURLUPART_URL, r->url, 0) == CURLUE_OK ? origin_of(url) : NULL;
+    wh_autofree char *to = curl_url_set(url, CURLUPART_URL, location, 0) == CURLUE_OK ? origin_of(url) : NULL;
+    curl_url_cleanup(url);
+    if (wh_streq(from, to))
+        return false;
+    wh_fail(&r->error, WH_E_PROTOCOL,
+            "%s: redirected to %.200s: not followed, for what is sent is for this host alone. Is the URL "
+            "right, and "
+            "does a proxy or a sign-in page answer in its place?",
+            r->label, to ? to : "something that is no URL");
+    return true;
+}
+
 static size_t on_header(char *line, size_t size, size_t count, void *data)
 {
     struct wh_http *r = data;
-    wh_http_answer_line(r, line, size * count);
-    return size * count;
+    size_t len = size * count;
+    wh_http_answer_line(r, line, len);
+    if (r->redirect != WH_HTTP_REDIRECT_SAME_HOST || len < 9 || strncasecmp(line, "Location:", 9) != 0)
+        return len;
+    long status = 0;
+    curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
+    const char *location = wh_http_response_header(r, "Location");
+    bool redirect = status >= 301 && status <= 308 && status != 304;
+    return redirect && location && leads_elsewhere(r, location) ? 0 : len;
 }
 
 static void note_status(struct wh_http *r)
@@ -165,7 +209,7 @@ static void set_trust(struct wh_http *r)
     }
     /* Debian's curl has a bundle and a folder by default; with both, each connection parses the whole bundle
      * anew and keeps it (a megabyte each). With the bundle alone it is parsed once and shared. */
-    curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(e, CURLOPT_CAPATH, c->ca_more ? SYSTEM_CA_FOLDER : c->ca_folder);
     if (c->ca_file)
         curl_easy_setopt(e, CURLOPT_CAINFO, c->ca_file);
 }
@@ -225,7 +269,7 @@ int wh_http_transfer_setup(struct wh_http *r, struct wh_error *err)
     curl_easy_setopt(e, CURLOPT_WRITEDATA, r);
     if (r->sink)
         curl_easy_setopt(e, CURLOPT_BUFFERSIZE, WH_STREAM_BUFFER);
-    if (r->redirect == WH_HTTP_REDIRECT_FOLLOW) {
+    if (r->redirect != WH_HTTP_REDIRECT_NONE) {
         curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 1L);
         curl_easy_setopt(e, CURLOPT_MAXREDIRS, (long)WH_MAX_REDIRECTS);
     }
@@ -235,6 +279,8 @@ int wh_http_transfer_setup(struct wh_http *r, struct wh_error *err)
         curl_easy_setopt(e, CURLOPT_CONNECT_ONLY, 1L);
         curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
         curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
+        curl_easy_setopt(e, CURLOPT_HTTPPROXYTUNNEL,
+                         1L); /* a proxy would not pass a WebSocket on otherwise */
     } else {
         set_body(r);
         curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_send);
@@ -257,9 +303,45 @@ static void learn_clock(struct wh_http *r)
         atomic_store(&r->client->skew_s, (date - wh_now_ns()) / 1000000000);
 }
 
+/* The cause is one of three, and the user has to know which. */
+static void say_distrust(const struct wh_http *r, const char *detail, struct wh_error *err)
+{
+    char now[40];
+    if (strcasestr(detail, "expired") || strcasestr(detail, "not yet valid"))
+        wh_fail(err, WH_E_NETWORK,
+                "%s: the peer's certificate is not valid now: %s (this machine's clock says %s: is it "
+                "right?)",
+                r->label, detail, wh_time_iso(wh_now_ns(), 0, now));
+    else if (strcasestr(detail, "self-signed") || strcasestr(detail, "self signed") ||
+             strcasestr(detail, "issuer certificate"))
+        wh_fail(err, WH_E_NETWORK,
+                "%s: the peer's certificate is not trusted: %s (the certificate of your own authority, "
+                "or of a proxy that looks into TLS, is named by --ca-file or SSL_CERT_FILE)",
+                r->label, detail);
+    else
+        wh_fail(err, WH_E_NETWORK, "%s: the peer's certificate is not trusted: %s", r->label, detail);
+}
+
+/* What a proxy answered to CONNECT. True if that was the trouble. */
+static bool say_proxy(struct wh_http *r, struct wh_error *err)
+{
+    long status = 0;
+    curl_easy_getinfo(r->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+    if (status < 300)
+        return false;
+    if (status == 407)
+        wh_fail(err, WH_E_DENIED, "%s: " WH_PROXY_WANTS_USER, r->label);
+    else
+        wh_fail(err, WH_E_NETWORK, "%s: the proxy refuses the connection (its answer to CONNECT was %ld)",
+                r->label, status);
+    return true;
+}
+
 static void say_failure(struct wh_http *r, CURLcode code, struct wh_error *err)
 {
     long sys = 0;
+    if (say_proxy(r, err))
+        return;
     curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &sys);
     const char *detail = r->errbuf[0] ? r->errbuf : curl_easy_strerror(code);
     switch (code) {
@@ -279,8 +361,17 @@ static void say_failure(struct wh_http *r, CURLcode code, struct wh_error *err)
         wh_fail(err, WH_E_TIMEOUT, "%s: %s", r->label, detail);
         break;
     case CURLE_PEER_FAILED_VERIFICATION:
+        say_distrust(r, detail, err);
+        break;
     case CURLE_SSL_CACERT_BADFILE:
-        wh_fail(err, WH_E_NETWORK, "%s: the peer's certificate is not trusted: %s", r->label, detail);
+        wh_fail(err, WH_E_ARGUMENT, "%s: the file of certificates to trust can't be read: %s", r->label,
+                detail);
+        break;
+    case CURLE_SSL_CONNECT_ERROR:
+        wh_fail(err, WH_E_NETWORK,
+                "%s: no TLS connection: %s (does a server without TLS, or a proxy, answer at this "
+                "port?)",
+                r->label, detail);
         break;
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
@@ -310,6 +401,9 @@ void wh_http_transfer_result(struct wh_http *r, CURLcode code, struct wh_error *
         r->sent = (uint64_t)sent;
         if (r->status)
             learn_clock(r);
+        const char *local = NULL;
+        if (curl_easy_getinfo(r->easy, CURLINFO_LOCAL_IP, &local) == CURLE_OK && local && *local)
+            snprintf(r->client->local_address, sizeof r->client->local_address, "%s", local);
     }
     if (code != CURLE_OK && err->code == WH_OK)
         say_failure(r, code, err);

@@ -51,3 +51,11 @@ void wh_later_cancel(struct wh_later **slot)
         uv_close((uv_handle_t *)&(*slot)->timer, on_closed);
     *slot = NULL;
 }
+
+void wh_later_hurry(struct wh_later **slot, uv_loop_t *loop, uint64_t ms)
+{
+    struct wh_later *later = *slot;
+    uv_update_time(loop);
+    if (later && uv_timer_get_due_in(&later->timer) > ms)
+        uv_timer_start(&later->timer, on_timer, ms, 0);
+}

@@ -230,13 +230,15 @@ static void last_line(struct service *v, const char *step_id, const char *reason
     wh_autostr line = {0};
     wh_autofree char *text = wh_printf("##[error]%s", reason);
     wh_logtext_line(&line, wh_now_ns(), text, strlen(text));
-    for (size_t i = 1; i < wh_spool_count(v->spool); i++) {
-        int log = (int)i;
-        bool its = wh_spool_kind_of(v->spool, log) == WH_SPOOL_STEP_LOG &&
-                   wh_streq(wh_spool_step_id(v->spool, log), step_id);
-        if (its && !wh_spool_ended(v->spool, log))
-            (void)wh_spool_write(v->spool, log, line.data, line.len, 1, true, NULL);
-    }
+    int log = 0;
+    for (size_t i = 1; i < wh_spool_count(v->spool); i++)
+        if (wh_spool_kind_of(v->spool, (int)i) == WH_SPOOL_STEP_LOG &&
+            wh_streq(wh_spool_step_id(v->spool, (int)i), step_id))
+            log = (int)i;
+    if (log == 0) /* it had said nothing yet */
+        log = wh_spool_log(v->spool, step_id, NULL);
+    if (log > 0 && !wh_spool_ended(v->spool, log))
+        (void)wh_spool_write(v->spool, log, line.data, line.len, 1, true, NULL);
 }
 
 static void add_reason(struct wh_step_record *r, const char *reason)

@@ -26,13 +26,16 @@
 #define WH_HTTP_DEFAULT_BODY ((size_t)4 << 20)       /* collected body unless wh_http_max_body() says else */
 #define WH_MAX_HTTP_ERROR_BODY ((size_t)64 << 10)    /* of an answer that is not 2xx and was to be streamed */
 
+#define WH_CA_FILE_ENV "WHERRY_CA_FILE" /* how our processes hand --ca-file on */
+
 struct wh_http_client;
 struct wh_http;
 
 /* ---- the client ---- */
 struct wh_http_options {
     const char *user_agent; /* NULL: "wherry/<version>" */
-    const char *ca_file;    /* PEM bundle; NULL: SSL_CERT_FILE, else the system's */
+    const char *ca_file; /* PEM, trusted beside the system's; NULL: WHERRY_CA_FILE. Without one, SSL_CERT_FILE
+                            and SSL_CERT_DIR are in the place of the system's */
     bool insecure; /* no verification of certificates (GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY=1 sets it too) */
     unsigned max_idle; /* kept connections; 0: 8 */
 };
@@ -51,6 +54,9 @@ uv_loop_t *wh_http_client_loop(const struct wh_http_client *client);
 /* Seconds that the peers' clock is ahead of ours, by the Date header of the latest answer; 0 before that.
  * Thread-safe. */
 int64_t wh_http_client_clock_skew(const struct wh_http_client *client);
+
+/* Our own address in the latest connection; "" before that. On the loop's thread; borrowed. */
+const char *wh_http_client_local_address(const struct wh_http_client *client);
 
 /* ---- building a request; the caller owns it ---- */
 /* method "GET", "POST", ...; both are copied. */
@@ -104,9 +110,11 @@ void wh_http_max_body(struct wh_http *r, size_t bytes); /* of a collected body; 
  * WH_E_TIMEOUT. */
 void wh_http_timeouts(struct wh_http *r, unsigned total, unsigned connect, unsigned stall);
 enum wh_http_redirect {
-    WH_HTTP_REDIRECT_NONE,  /* 3xx is an answer as any other (default) */
-    WH_HTTP_REDIRECT_FOLLOW /* up to 10; https stays https; Authorization is never sent to another host or
-                               port */
+    WH_HTTP_REDIRECT_NONE,      /* 3xx is an answer as any other (default) */
+    WH_HTTP_REDIRECT_SAME_HOST, /* up to 10, within scheme, host and port; another one is an error of its own:
+                                   for requests whose body or header is meant for this host alone */
+    WH_HTTP_REDIRECT_FOLLOW     /* up to 10; https stays https; Authorization is never sent to another host or
+                                   port */
 };
 void wh_http_redirects(struct wh_http *r, enum wh_http_redirect policy);
 void wh_http_fresh_connection(struct wh_http *r); /* no kept connection is used */
