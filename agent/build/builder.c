@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "build/engine.h"
 #include "build/output.h"
 
 #include "wherry/base/log.h"
@@ -147,7 +148,7 @@ static void build_clear(struct build *b)
 }
 
 /* The result goes out when the store is closed: what it says was made is durable then. */
-static int run_build(struct build *b, struct wh_error *err)
+static int run_build(struct build *b, cJSON **kept, struct wh_error *err)
 {
     wh_autojson *result = cJSON_CreateObject();
     wh_json_add_string(result, "type", "result");
@@ -162,6 +163,32 @@ static int run_build(struct build *b, struct wh_error *err)
     wh_json_add_int(result, "uploaded", (int64_t)b->uploaded);
     wh_json_add_int(result, "layersUploaded", b->layers_uploaded);
     report_send(&b->report, result);
+    *kept = wh_steal(&result);
+    return status;
+}
+
+int builder_serve(struct wh_builder_env *env, int channel, struct wh_frame *frame, cJSON **result)
+{
+    wh_autoerror err = {0};
+    wh_autorequest *request = NULL;
+    *result = NULL;
+    if (wh_build_request_decode(frame, &request, &err) < 0) {
+        wh_log_error("builder: %s", wh_error_text(&err));
+        return -1;
+    }
+    wh_frame_clear(frame);
+    wh_autofree struct build *b = wh_calloc(1, sizeof(*b));
+    b->env = env;
+    b->request = request;
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_cond_init(&b->changed, NULL);
+    report_init(&b->report, channel);
+    if (channel_start(&b->channel, &b->report, channel, env->launcher, &err) < 0) {
+        wh_log_error("builder: %s", wh_error_text(&err));
+        return -1;
+    }
+    int status = run_build(b, result, &err);
+    channel_stop(&b->channel);
     return status;
 }
 
@@ -170,26 +197,15 @@ int wh_builder_main(struct wh_builder_env *env)
     signal(SIGPIPE, SIG_IGN); /* outputs and the channel: a peer that is gone is an error, not an end */
     wh_autoerror err = {0};
     wh_autoframe frame = {0};
-    wh_autorequest *request = NULL;
+    wh_autojson *result = NULL;
     int got = wh_frame_recv(env->channel, &frame, &err);
     if (got == 0)
         return 1; /* the client changed its mind */
-    if (got < 0 || wh_build_request_decode(&frame, &request, &err) < 0) {
+    if (got < 0) {
         wh_log_error("builder: %s", wh_error_text(&err));
         return 1;
     }
-    wh_frame_clear(&frame);
-    wh_autofree struct build *b = wh_calloc(1, sizeof(*b));
-    b->env = env;
-    b->request = request;
-    pthread_mutex_init(&b->lock, NULL);
-    pthread_cond_init(&b->changed, NULL);
-    report_init(&b->report, env->channel);
-    if (channel_start(&b->channel, &b->report, env->channel, env->launcher, &err) < 0) {
-        wh_log_error("builder: %s", wh_error_text(&err));
-        return 1;
-    }
-    int status = run_build(b, &err);
-    channel_stop(&b->channel);
-    return status == 0 ? 0 : 1;
+    if (wh_streq(wh_json_string(frame.json, "type"), "engine"))
+        return engine_main(env, &frame);
+    return builder_serve(env, env->channel, &frame, &result) == 0 ? 0 : 1;
 }

@@ -9,6 +9,7 @@
 #include "build/solve.h"
 
 #include "wherry/base/secret.h"
+#include "wherry/build/setup.h"
 
 #define WH_CANCEL_GRACE_S 20
 
@@ -62,8 +63,10 @@ static void *read_channel(void *arg)
     pthread_mutex_unlock(&c->lock);
     channel_cancel(c);
     /* What waits in a system call that no flag ends (a write to a pipe that nobody reads) must not keep the
-     * build alive: the signal ends the process, and with it everything in its pid namespace. */
-    alarm(WH_CANCEL_GRACE_S);
+     * build alive: the signal ends the process, and with it everything in its pid namespace. An engine serves
+     * others, too. */
+    if (c->sock == WH_BUILDER_CHANNEL_FD)
+        alarm(WH_CANCEL_GRACE_S);
     return NULL;
 }
 

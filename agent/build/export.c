@@ -262,6 +262,36 @@ static void report_document(struct exporting *x, const char *what, const struct 
     report_status(&x->b->report, x->vertex, line, 0, 0, true);
 }
 
+/* An image that goes nowhere is there for later runs on this machine: under its digest, which says what it
+ * is, and for those of the same repository. */
+static int remember(struct exporting *x, struct wh_error *err)
+{
+    struct wh_store *store = x->b->store;
+    char digest[WH_DIGEST_TEXT];
+    if (wh_blob_put(store, x->image.config_bytes.data, x->image.config_bytes.len, 0, NULL, err) < 0 ||
+        wh_blob_put(store, x->image.manifest_bytes.data, x->image.manifest_bytes.len, 0, NULL, err) < 0)
+        return -1;
+    for (char **name = x->o->names; name && *name; name++) {
+        wh_autoref ref = {0};
+        wh_autoref pinned = {0};
+        if (wh_ref_parse(*name, &ref, err) < 0)
+            return -1;
+        wh_autofree char *text = wh_printf("%s/%s@%s", ref.host, ref.path,
+                                           wh_digest_text(&x->image.manifest.digest, digest));
+        if (wh_ref_parse(text, &pinned, err) < 0)
+            return -1;
+        wh_autofree char *full = wh_ref_text(&pinned);
+        const char *scope = x->b->scopes.repository;
+        struct wh_image_ref row = {.name = full,
+                                   .visible = scope ? (char *)(uintptr_t)scope : (char *)(uintptr_t) "",
+                                   .manifest = x->image.manifest.digest,
+                                   .media_type = x->image.manifest.media_type};
+        if (wh_image_ref_put(store, &row, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int image_output(struct exporting *x, cJSON *result, struct wh_error *err)
 {
     report_status(&x->b->report, x->vertex, "exporting layers", 0, 0, false);
@@ -274,7 +304,7 @@ static int image_output(struct exporting *x, cJSON *result, struct wh_error *err
     add_result(x, result);
     if (strcmp(x->o->asked->type, "image") != 0)
         return archive(x, x->o->asked, err);
-    return x->o->push ? push(x, err) : 0;
+    return x->o->push ? push(x, err) : remember(x, err);
 }
 
 static int one_output(struct build *b, const struct output *o, cJSON *result, struct wh_error *err)

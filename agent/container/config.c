@@ -128,7 +128,7 @@ static void add_rlimits(cJSON *process, const struct wh_run_spec *spec)
     }
 }
 
-static cJSON *process_object(const struct wh_bundle *b)
+cJSON *wh_bundle_process(const struct wh_bundle *b)
 {
     const struct wh_run_spec *spec = b->spec;
     cJSON *process = cJSON_CreateObject();
@@ -239,7 +239,7 @@ int wh_bundle_write_config(const struct wh_bundle *b, struct wh_error *err)
 {
     wh_autojson *config = cJSON_CreateObject();
     wh_json_add_string(config, "ociVersion", "1.0.0");
-    cJSON_AddItemToObject(config, "process", process_object(b));
+    cJSON_AddItemToObject(config, "process", wh_bundle_process(b));
     cJSON *root = cJSON_AddObjectToObject(config, "root");
     wh_json_add_string(root, "path", b->spec->rootfs->path);
     cJSON_AddBoolToObject(root, "readonly", b->spec->readonly_rootfs);

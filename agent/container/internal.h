@@ -83,6 +83,8 @@ struct wh_bundle {
 };
 /* hosts, resolv.conf, secrets, scripts, binds: all that config.json refers to. */
 int wh_bundle_prepare(struct wh_bundle *b, struct wh_error *err);
+/* The process member of config.json. Owned by the caller. */
+cJSON *wh_bundle_process(const struct wh_bundle *b);
 int wh_bundle_write_config(const struct wh_bundle *b, struct wh_error *err);
 void wh_bundle_clean(struct wh_bundle *b);
 /* The text of resolv.conf for a RUN. */

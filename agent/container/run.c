@@ -103,6 +103,8 @@ static int run(struct wh_bundle *b, struct wh_stubs *stubs, struct wh_run_result
         return -1;
     if (wh_bundle_write_config(b, err) < 0)
         return -1;
+    if (spec->on_box)
+        spec->on_box(spec->arg, b->box);
     return wh_runtime_run(b, result, err);
 }
 

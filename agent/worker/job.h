@@ -22,6 +22,9 @@ struct wh_dirs { /* job-execution.md §3; absolute, owned */
     char *work, *temp, *tools, *pipeline, *workspace, *commands, *event, *home;
 };
 
+struct wh_job;
+struct wh_run;
+
 enum wh_stage { WH_STAGE_MAIN, WH_STAGE_PRE, WH_STAGE_POST };
 
 /* An action that is not built in, as it was loaded (job-execution.md §7). */
@@ -36,9 +39,19 @@ struct wh_scope {
     struct wh_value *contexts, *github, *steps; /* NULL: not made yet. github and steps are members */
 };
 
+/* A step of the runner's own among those of the job: hooks, images, containers. */
+struct wh_special {
+    const char *name; /* shown; NULL: the run's own */
+    const char *condition;
+    void (*execute)(struct wh_job *j, struct wh_run *run); /* sets the result */
+};
+
 /* One step at one stage. */
 struct wh_run {
     const struct wh_step *step;
+    const struct wh_special *special; /* NULL: a step of the workflow */
+    struct wh_step *own_step;         /* of a special one; owned */
+    char *text;                       /* of a special one: a path, an image; owned */
     enum wh_stage stage;
     struct wh_timeline *record; /* of a composite's step: only the id that its summary goes by */
     struct wh_run *main;        /* of a pre or post step; NULL for a main one */
@@ -115,6 +128,13 @@ struct wh_job {
     struct wh_foreign **foreigns; /* loaded ones, shared by the steps that use them */
     size_t nforeigns;
     char *node_version; /* of the node on PATH; "": none; NULL: not asked yet */
+
+    char *engine;                      /* the socket of the job's engine of containers; NULL: none runs */
+    int engine_channel;                /* its closing ends the engine; -1 */
+    cJSON *built;                      /* Docker actions: Dockerfile -> image */
+    struct wh_jobcontainer *container; /* that steps run in; NULL */
+    struct wh_jobcontainer **services;
+    size_t nservices;
 
     struct wh_run **pres; /* in order */
     size_t npres;
@@ -222,6 +242,8 @@ int wh_run_evaluate_env(struct wh_job *j, struct wh_run *run);
 void wh_run_execute(struct wh_job *j, struct wh_run *run);
 /* A step whose condition is true: loads a local action, registers its post step, executes. */
 void wh_run_start(struct wh_job *j, struct wh_run *run);
+/* Lets the loop turn until j->child is through, and judges how it ended. */
+void wh_run_wait(struct wh_job *j, struct wh_run *run);
 void wh_job_see_cancel(struct wh_job *j);
 /* The condition for its stage. */
 const char *wh_run_condition(const struct wh_run *run);
@@ -252,6 +274,48 @@ int wh_fetch_node(struct wh_job *j, int major, const char *folder, struct wh_err
 struct wh_value *wh_inputs_evaluate(struct wh_job *j, struct wh_run *run, struct wh_error *err);
 /* "Run owner/repo@ref" with inputs and env; "Post job cleanup." */
 void wh_inputs_say_header(struct wh_job *j, const struct wh_run *run, const struct wh_value *inputs);
+
+/* ---- special.c: steps of the runner's own; hooks ---- */
+struct wh_run *wh_special_new(const struct wh_special *special, const char *display, const char *text);
+void wh_special_add_pre(struct wh_job *j, struct wh_run *run);
+void wh_special_add_post(struct wh_job *j, struct wh_run *run);
+/* Hooks of the machine's owner that run before all steps and after them. */
+void wh_hooks_add_started(struct wh_job *j);
+void wh_hooks_add_completed(struct wh_job *j);
+
+/* ---- engine.c: the job's engine of containers ---- */
+int wh_engine_ensure(struct wh_job *j, struct wh_error *err);
+/* Runs fn in a child of its own, its lines in the current log. The exit code; negative where it could not
+ * start. result: what it wrote to descriptor WH_HELPER_RESULT_FD; owned by the caller; may be NULL. */
+#define WH_HELPER_RESULT_FD 5
+int wh_helper_run(struct wh_job *j, int (*fn)(void *), void *data, cJSON **result, struct wh_error *err);
+/* One request to the engine, as a helper. */
+int wh_engine_ask(struct wh_job *j, const cJSON *request, cJSON **result, struct wh_error *err);
+/* A request of which a step is made: its output is the step's, its code too. */
+struct wh_child *wh_engine_step(struct wh_job *j, const cJSON *request, struct wh_error *err);
+
+/* ---- docker.c: Docker actions ---- */
+bool wh_is_docker(const struct wh_run *run);
+void wh_docker_add_pres(struct wh_job *j); /* pulls and builds, before the first step */
+struct wh_child *wh_docker_start(struct wh_job *j, struct wh_run *run, struct wh_error *err);
+/* A folder of the job as containers see it, by the table of docker.c or of the job's container. Owned. */
+struct wh_mapping {
+    const char *from, *to; /* from: borrowed of the job's folders */
+};
+char *wh_mapped_path(const struct wh_mapping *map, size_t n, const char *path);
+/* The step's environment without what the machine brings, values as the container sees them. */
+cJSON *wh_container_env(const struct wh_job *j, char *const *environment, const struct wh_mapping *map,
+                        size_t n);
+
+/* ---- container.c: `container:` and `services:` ---- */
+int wh_containers_prepare(struct wh_job *j, struct wh_error *err);
+void wh_containers_add_pre(struct wh_job *j);
+void wh_containers_free(struct wh_job *j);
+/* A path of the job's as its container sees it. Owned by the caller. */
+char *wh_container_path(const struct wh_job *j, const char *path);
+/* In the job's container, where there is one. */
+struct wh_child *wh_container_child(struct wh_job *j, char *const *argv, char *const *environment,
+                                    const char *cwd, struct wh_error *err);
 
 /* ---- composite.c ---- */
 /* The contexts of the composite's steps take the place of those around it, and back. */

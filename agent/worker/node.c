@@ -152,6 +152,33 @@ static char *find_node(struct wh_job *j, int wanted, struct wh_error *err)
     return NULL;
 }
 
+/* In the job's container: of the externals, which are mounted there; the machine's own would not run. */
+static char *find_inside(struct wh_job *j, int wanted, struct wh_error *err)
+{
+    const char *externals = wh_json_string(j->options, "externals");
+    if (!externals)
+        externals = getenv("WHERRY_EXTERNALS");
+    for (int version = wanted; version <= NEWEST_MAJOR; version += 2) {
+        wh_autofree char *found = in_folder(externals, version);
+        if (found)
+            return wh_printf("/__e/node%d/bin/node", version);
+    }
+    wh_autofree char *folder = wh_printf("%s/_externals/node%d/bin/node", j->dirs.work, wanted);
+    wh_autoerror why = {0};
+    if (access(folder, X_OK) < 0) {
+        wh_autofree char *made = fetched(j, wanted, &why);
+        if (!made) {
+            wh_fail(
+                err, WH_E_NOT_FOUND,
+                "This action needs Node.js %d in the job's container: neither is there a folder of externals "
+                "with one, nor could it be fetched: %s.",
+                wanted, wh_error_text(&why));
+            return NULL;
+        }
+    }
+    return wh_container_path(j, folder);
+}
+
 /* ---- the process ---- */
 
 static const char *script_of(const struct wh_run *run)
@@ -171,11 +198,17 @@ struct wh_child *wh_node_start(struct wh_job *j, struct wh_run *run, struct wh_e
         wh_fail(err, WH_E_NOT_FOUND, "File not found: '%s'", script);
         return NULL;
     }
-    wh_autofree char *node = find_node(j, wanted_major(j, run), err);
+    int wanted = wanted_major(j, run);
+    wh_autofree char *node = j->container ? find_inside(j, wanted, err) : find_node(j, wanted, err);
     if (!node)
         return NULL;
     wh_autostrv char **environment = wh_environ_of(j, run, inputs);
     wh_env_set(&environment, "NODE_ICU_DATA", NULL);
+    if (j->container) {
+        wh_autofree char *inside = wh_container_path(j, script);
+        char *words[] = {node, inside, NULL};
+        return wh_container_child(j, words, environment, j->dirs.workspace, err);
+    }
     char *argv[] = {node, script, NULL};
     struct wh_process_options options = WH_PROCESS_OPTIONS;
     options.path = node;

@@ -43,9 +43,10 @@ static const struct built_in *built_in_named(const char *command)
 static int find_shell(struct wh_job *j, const char *option, struct shell *s, struct wh_error *err)
 {
     wh_autofree char *path = wh_environ_path(j, wh_env_get(j->base_env, "PATH"));
+    bool inside = j->container != NULL; /* what is there is the image's business */
     if (!option || option[0] == '\0') {
         s->command = wh_strdup("sh");
-        s->path = wh_find_program("bash", path, true);
+        s->path = inside ? NULL : wh_find_program("bash", path, true);
         s->format = wh_strdup("-e {0}");
     } else {
         struct wh_view command = wh_view_of(option);
@@ -60,7 +61,7 @@ static int find_shell(struct wh_job *j, const char *option, struct shell *s, str
     const struct built_in *known = built_in_named(s->command);
     s->extension = known ? known->extension : "";
     if (!s->path)
-        s->path = wh_find_program(s->command, path, true);
+        s->path = inside ? wh_strdup(s->command) : wh_find_program(s->command, path, true);
     return s->path ? 0 : wh_fail(err, WH_E_NOT_FOUND, "%s: command not found", s->command);
 }
 
@@ -190,7 +191,8 @@ static int prepare_command(struct wh_job *j, struct wh_run *run, const struct wh
             "format string containing '{0}'");
     char guid[37];
     wh_autofree char *path = wh_printf("%s/%s%s", j->dirs.temp, wh_guid(guid), s->extension);
-    wh_autofree char *filled = fill_format(s->format, path, err);
+    wh_autofree char *seen = j->container ? wh_container_path(j, path) : wh_strdup(path);
+    wh_autofree char *filled = fill_format(s->format, seen, err);
     if (!filled)
         return -1;
     wh_say_debug(j, "%s %s", s->path, filled);
@@ -236,6 +238,8 @@ struct wh_child *wh_script_start(struct wh_job *j, struct wh_run *run, struct wh
         return NULL;
     wh_autofree char *directory = working_directory(j, run, inputs);
     wh_autostrv char **environment = wh_environ_of(j, run, NULL);
+    if (j->container)
+        return wh_container_child(j, argv, environment, directory, err);
     struct wh_process_options options = WH_PROCESS_OPTIONS;
     options.path = s.path;
     options.argv = argv;

@@ -94,35 +94,6 @@ static void say_workflow(struct wh_job *j)
     wh_say(j, "##[endgroup]");
 }
 
-/* ---- what is not supported yet fails here, before any step ---- */
-
-static bool is_empty_token(struct wh_job *j, const struct wh_token *token)
-{
-    if (!token || token->type == WH_TOKEN_NULL)
-        return true;
-    struct wh_template_env env = wh_context_template(j, WH_PLACE_JOB);
-    wh_autovalue *value = wh_token_eval(token, &env, NULL);
-    wh_strv_free(env.errors);
-    if (!value)
-        return false;
-    if (wh_value_is_primitive(value)) {
-        wh_autofree char *text = wh_value_to_string(value);
-        return text[0] == '\0';
-    }
-    return wh_value_count(value) == 0;
-}
-
-static int refuse_containers(struct wh_job *j, struct wh_error *err)
-{
-    if (!is_empty_token(j, j->message->job_container))
-        return wh_fail(err, WH_E_UNSUPPORTED,
-                       "Jobs that run in a container (`container:`) are not supported yet by wherry.");
-    if (!is_empty_token(j, j->message->job_services))
-        return wh_fail(err, WH_E_UNSUPPORTED,
-                       "Service containers (`services:`) are not supported yet by wherry.");
-    return 0;
-}
-
 /* ---- environment of the job ---- */
 
 /* What the starter's environment holds for wherry itself is not the job's; its mark is: by it the agent finds
@@ -229,7 +200,7 @@ static int set_up(struct wh_job *j, struct wh_error *err)
         wh_say(j, "Cache mode: %s", mode);
     say_proxies(j);
     wh_say(j, "Prepare workflow directory");
-    if (refuse_containers(j, err) < 0 || evaluate_layers(j, err) < 0 || evaluate_defaults(j, err) < 0 ||
+    if (evaluate_layers(j, err) < 0 || evaluate_defaults(j, err) < 0 || wh_containers_prepare(j, err) < 0 ||
         prepare_actions(j, err) < 0)
         return -1;
     say_workflow(j);

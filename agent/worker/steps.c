@@ -25,6 +25,10 @@ void wh_run_free(struct wh_run *run)
         free(run->record);
     }
     free(run->display);
+    free(run->text);
+    if (run->own_step)
+        wh_step_clear(run->own_step);
+    free(run->own_step);
     wh_value_unref(run->scope.contexts);
     wh_value_unref(run->state);
     wh_value_unref(run->overlay);
@@ -56,6 +60,10 @@ static void describe_record(struct wh_run *run)
 {
     const struct wh_step_reference *ref = &run->step->reference;
     struct wh_timeline *r = run->record;
+    if (run->special) {
+        r->type = "runner";
+        return;
+    }
     switch (ref->type) {
     case WH_REFERENCE_SCRIPT:
         r->type = "run";
@@ -141,6 +149,30 @@ static void show(struct wh_job *j, struct wh_run *run, const char *id, int numbe
     j->sink->ops->state(j->sink, run->record);
 }
 
+void wh_special_add_pre(struct wh_job *j, struct wh_run *run)
+{
+    j->pres = wh_reallocarray(j->pres, j->npres + 1, sizeof(struct wh_run *));
+    j->pres[j->npres++] = run;
+    show(j, run, NULL, j->next_number++);
+}
+
+static void add_post(struct wh_job *j, struct wh_run *run)
+{
+    /* The first one doubles the counter, so that posts, which run in reverse, still have rising numbers. */
+    if (j->post_number == 0) {
+        j->post_number = 2 * (j->next_number - 1);
+        j->next_number = j->post_number + 1;
+    }
+    j->posts = wh_reallocarray(j->posts, j->nposts + 1, sizeof(struct wh_run *));
+    j->posts[j->nposts++] = run;
+    show(j, run, NULL, j->post_number--);
+}
+
+void wh_special_add_post(struct wh_job *j, struct wh_run *run)
+{
+    add_post(j, run);
+}
+
 void wh_steps_queue(struct wh_job *j)
 {
     for (size_t i = 0; i < j->nmains; i++) {
@@ -149,16 +181,15 @@ void wh_steps_queue(struct wh_job *j)
         j->mains[i]->display = wh_step_display_name(j->mains[i]->step, &env);
         wh_strv_free(env.errors);
     }
-    for (size_t i = 0; i < j->nmains; i++) {
-        if (!wh_run_has_pre(j->mains[i]))
-            continue;
-        struct wh_run *pre = other_stage(j->mains[i], WH_STAGE_PRE);
-        j->pres = wh_reallocarray(j->pres, j->npres + 1, sizeof(struct wh_run *));
-        j->pres[j->npres++] = pre;
-        show(j, pre, NULL, j->next_number++);
-    }
+    wh_hooks_add_started(j);
+    wh_docker_add_pres(j);
+    wh_containers_add_pre(j);
+    for (size_t i = 0; i < j->nmains; i++)
+        if (wh_run_has_pre(j->mains[i]))
+            wh_special_add_pre(j, other_stage(j->mains[i], WH_STAGE_PRE));
     for (size_t i = 0; i < j->nmains; i++)
         show(j, j->mains[i], j->mains[i]->step->id, j->next_number++);
+    wh_hooks_add_completed(j);
 }
 
 /* ---- pre and post ---- */
@@ -191,15 +222,7 @@ void wh_run_register_post(struct wh_job *j, struct wh_run *main)
     main->post_registered = true;
     if (main->parent) /* its composite's post step runs it */
         return;
-    /* The first one doubles the counter, so that posts, which run in reverse, still have rising numbers. */
-    if (j->post_number == 0) {
-        j->post_number = 2 * (j->next_number - 1);
-        j->next_number = j->post_number + 1;
-    }
-    struct wh_run *run = other_stage(main, WH_STAGE_POST);
-    j->posts = wh_reallocarray(j->posts, j->nposts + 1, sizeof(struct wh_run *));
-    j->posts[j->nposts++] = run;
-    show(j, run, NULL, j->post_number--);
+    add_post(j, other_stage(main, WH_STAGE_POST));
 }
 
 /* ---- results ---- */
@@ -243,6 +266,8 @@ static void complete(struct wh_job *j, struct wh_run *run, enum wh_task_result c
 
 const char *wh_run_condition(const struct wh_run *run)
 {
+    if (run->special)
+        return run->special->condition;
     if (run->stage == WH_STAGE_MAIN)
         return run->step->condition;
     if (run->stage == WH_STAGE_PRE)
@@ -392,10 +417,15 @@ static struct wh_child *start(struct wh_job *j, struct wh_run *run, struct wh_er
         return wh_action_start(j, run, err);
     if (run->foreign && run->foreign->manifest->kind == WH_MANIFEST_NODE)
         return wh_node_start(j, run, err);
-    wh_autofree char *text = wh_step_reference_text(ref);
-    wh_fail(err, WH_E_UNSUPPORTED, "Action '%s' is not supported yet by wherry: it runs no Docker actions.",
-            text);
-    return NULL;
+    return wh_docker_start(j, run, err);
+}
+
+void wh_run_wait(struct wh_job *j, struct wh_run *run)
+{
+    wait_for_child(j, run);
+    wh_room_step_end(j);
+    judge(j, run);
+    wh_child_free(wh_steal(&j->child));
 }
 
 static void run_child(struct wh_job *j, struct wh_run *run)
@@ -408,10 +438,7 @@ static void run_child(struct wh_job *j, struct wh_run *run)
         run->result = WH_TASK_FAILED;
         return;
     }
-    wait_for_child(j, run);
-    wh_room_step_end(j);
-    judge(j, run);
-    wh_child_free(wh_steal(&j->child));
+    wh_run_wait(j, run);
 }
 
 /* The step's own contexts: which action it is, and where its file commands go. */
@@ -433,7 +460,9 @@ void wh_run_execute(struct wh_job *j, struct wh_run *run)
     }
     j->running = run;
     set_action(j, &run->step->reference);
-    if (run->foreign && run->foreign->manifest->kind == WH_MANIFEST_COMPOSITE)
+    if (run->special)
+        run->special->execute(j, run);
+    else if (run->foreign && run->foreign->manifest->kind == WH_MANIFEST_COMPOSITE)
         wh_composite_execute(j, run);
     else
         run_child(j, run);
@@ -473,7 +502,7 @@ int wh_run_evaluate_env(struct wh_job *j, struct wh_run *run)
 
 static void name_again(struct wh_job *j, struct wh_run *run)
 {
-    if (run->main)
+    if (run->main || run->special)
         return;
     struct wh_template_env env = wh_context_template(j, WH_PLACE_STEP);
     env.eval.trace = NULL;

@@ -194,6 +194,7 @@ static void job_clear(struct wh_job *j)
     for (size_t i = 0; i < j->ncgroups; i++)
         close(j->cgroups[i]);
     free(j->cgroups);
+    wh_containers_free(j);
     for (size_t i = 0; i < j->nforeigns; i++)
         wh_foreign_free(j->foreigns[i]);
     free(j->foreigns);
@@ -222,7 +223,7 @@ static void job_clear(struct wh_job *j)
 
 int wh_worker_main(int control)
 {
-    struct wh_job j = {.next_number = 1, .result = WH_TASK_SUCCEEDED};
+    struct wh_job j = {.next_number = 1, .engine_channel = -1, .result = WH_TASK_SUCCEEDED};
     wh_autoerror err = {0};
     signal(SIGPIPE, SIG_IGN);
     j.masker = wh_masker_new();

@@ -85,6 +85,9 @@ struct wh_run_spec {
     /* Output as it arrives, from the calling thread; stream 1 or 2. NULL: dropped. */
     void (*on_output)(void *arg, int stream, const char *data, size_t len);
     void *arg;
+    /* Called when all is ready, before it starts: the container's folder, by which wh_container_exec() finds
+     * it while it runs. NULL: nobody asks. */
+    void (*on_box)(void *arg, const char *box);
     int cancel_fd; /* readable (or closed by the peer): kill all and return WH_E_CANCELED; -1: none */
 };
 
@@ -98,6 +101,19 @@ struct wh_run_result {
  * it could not be run, or was canceled. In both cases nothing of it runs any more, and mount stubs are out of
  * the upper. */
 int wh_container_run(const struct wh_run_spec *spec, struct wh_run_result *result, struct wh_error *err);
+
+/* A further process in a container that runs (wh_run_spec.on_box gave its folder): spec's argv, env, cwd,
+ * user and rootfs count. Blocks until it ended. fds: standard input, output and error; borrowed; below 0:
+ * /dev/null. control is readable when somebody wants something: then on_control is called with the process'
+ * number, and a negative answer kills it. *code: as wh_run_result.exit_code. */
+struct wh_exec_io {
+    int fds[3];
+    int control; /* -1: none */
+    int (*on_control)(void *arg, pid_t pid);
+    void *arg;
+};
+int wh_container_exec(const char *box, const struct wh_run_spec *spec, const struct wh_exec_io *io, int *code,
+                      struct wh_error *err);
 
 /* `process "/bin/sh -c false" did not complete successfully: exit code: 1`, with what killed it. Owned. */
 char *wh_run_failure_text(const struct wh_run_spec *spec, const struct wh_run_result *result);
