@@ -276,8 +276,8 @@ static int remember(struct exporting *x, struct wh_error *err)
         wh_autoref pinned = {0};
         if (wh_ref_parse(*name, &ref, err) < 0)
             return -1;
-        wh_autofree char *text = wh_printf("%s/%s@%s", ref.host, ref.path,
-                                           wh_digest_text(&x->image.manifest.digest, digest));
+        wh_autofree char *text =
+            wh_printf("%s/%s@%s", ref.host, ref.path, wh_digest_text(&x->image.manifest.digest, digest));
         if (wh_ref_parse(text, &pinned, err) < 0)
             return -1;
         wh_autofree char *full = wh_ref_text(&pinned);
