@@ -114,8 +114,10 @@ static bool same_host(const char *a, const char *b)
 static bool is_codeload(const char *url, const char *server)
 {
     struct wh_view host = host_of(server);
+    if (host.len == 0)
+        return false;
     wh_autofree char *codeload = wh_printf("https://codeload.%.*s/", (int)host.len, host.data);
-    return host.len > 0 && same_host(url, codeload);
+    return same_host(url, codeload);
 }
 
 void wh_github_action_authorize(struct wh_http *request, const cJSON *facts,
