@@ -86,6 +86,15 @@ static void send_after(struct wh_plan *p, uint64_t ms)
         wh_later(&p->later, gh_plan_loop(p), ms, send_now, p);
 }
 
+static void pump_all(struct wh_plan *p)
+{
+    struct gh_pages *g;
+    DL_FOREACH(p->uploads, g)
+    {
+        gh_pages_pump(g);
+    }
+}
+
 static void on_records(void *data, struct gh_answer *answer)
 {
     struct wh_plan *p = data;
@@ -93,6 +102,7 @@ static void on_records(void *data, struct gh_answer *answer)
     gh_plan_note(p, answer->err);
     for (size_t i = 0; i < p->nrecords; i++) {
         p->records[i].dirty |= answer->err && p->records[i].under_way;
+        p->records[i].told |= !answer->err && p->records[i].under_way;
         p->records[i].under_way = false;
     }
     if (answer->err)
@@ -107,6 +117,7 @@ static void on_records(void *data, struct gh_answer *answer)
             send_after(p, p->finishing ? 0 : WH_RECORDS_UPDATE_MS);
     }
     answer_flush(p, answer->err);
+    pump_all(p);
     gh_plan_moved(p);
 }
 
@@ -165,6 +176,12 @@ static void set_dirty(struct wh_plan *p, struct gh_plan_record *record)
     record->dirty = true;
     uint64_t since = wh_mono_ms() - p->last_ms;
     send_after(p, p->finishing ? 0 : since >= WH_RECORDS_UPDATE_MS ? 5 : WH_RECORDS_UPDATE_MS - since);
+}
+
+bool gh_plan_told(struct wh_plan *p, const char *step_id)
+{
+    const struct gh_plan_record *record = find(p, step_id);
+    return p->gone || !record || record->told;
 }
 
 void gh_plan_name_log(struct wh_plan *p, const char *step_id, int64_t log)
@@ -398,11 +415,7 @@ void wh_plan_finish(struct wh_plan *p, const struct wh_github_completion *comple
     p->job_record = gh_plan_job(p->job, p->worker, p->started_ns, completion, 0);
     p->job->record_ended = true;
     set_dirty(p, &p->records[THE_JOB]);
-    struct gh_pages *g;
-    DL_FOREACH(p->uploads, g)
-    {
-        gh_pages_pump(g);
-    }
+    pump_all(p);
     wh_later_cancel(&p->later);
     send_after(p, 0);
     p->finishing_since_ms = wh_mono_ms();

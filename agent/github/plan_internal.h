@@ -50,6 +50,7 @@ struct gh_plan_record {
     struct wh_step_record *step; /* NULL: the job's own */
     int64_t log;
     bool dirty, under_way;
+    bool told; /* the server knows it */
 };
 
 struct wh_plan {
@@ -85,6 +86,8 @@ void gh_plan_note(struct wh_plan *p, const struct wh_error *err);
 void gh_plan_moved(struct wh_plan *p);
 /* The record of this log names it from now on. step_id NULL: the job's. */
 void gh_plan_name_log(struct wh_plan *p, const char *step_id, int64_t log);
+/* The server knows the record that this log belongs to (or never will). */
+bool gh_plan_told(struct wh_plan *p, const char *step_id);
 void gh_plan_place(struct gh_pages *g, bool working);
 
 #endif

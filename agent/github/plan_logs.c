@@ -246,6 +246,8 @@ void gh_pages_pump(struct gh_pages *g)
         end_pages(g);
         return;
     }
+    if (!gh_plan_told(g->p, wh_spool_step_id(g->p->spool, g->log)))
+        return; /* the answer to its record comes back here */
     g->sending = is_log(g) ? page_len(g) : log_size(g);
     if (g->sending == 0) {
         gh_plan_place(g, false);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from dataclasses import asdict
@@ -34,6 +35,7 @@ def describe(job: Job) -> dict[str, Any]:
         if kind in kinds:
             kinds[kind][step or ""] = _blob(blob, True)
     whole = job.blobs.get(("job-log", None))
+    diagnostics = job.blobs.get(("diag", None))
     completion = job.completion or {}
     return {
         "id": job.id, "plan": job.plan, "name": job.name, "state": job.state, "runner": job.runner, "times": job.times,
@@ -44,6 +46,7 @@ def describe(job: Job) -> dict[str, Any]:
             {**a, "step": r["name"]} for r in completion.get("stepResults", []) for a in r.get("annotations", [])]
         + completion.get("annotations", []),
         "logs": kinds["step-log"], "summaries": kinds["summary"], "log": _blob(whole, True) if whole else None,
+        "diagnostics": base64.b64encode(diagnostics.data).decode() if diagnostics else None,
         "feed": [asdict(m) for m in job.feed], "feed_connects": job.feed_connects, "feed_closes": job.feed_closes,
     }
 

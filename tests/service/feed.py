@@ -57,6 +57,10 @@ async def ingest(call: Call) -> web.StreamResponse:
             if fault is not None:
                 if fault.do == "hang":
                     await service.clock.sleep(fault.seconds or 3600)
+                elif fault.do == "body":  # bytes that are no frame
+                    assert call.request.transport is not None
+                    call.request.transport.write((fault.body or "").encode())
+                    break
                 else:
                     await apply_before(call, fault)
                     break
