@@ -34,6 +34,13 @@ static const char help[] =
     "                        after jobs and when idle, at most every ten minutes (at once where the disk is "
     "short):\n"
     "                        least recently used first, never what a running build uses\n"
+    "  --log-spool SIZE      what the log of one job may take on disk while it waits for its upload "
+    "(default: "
+    "2g)\n"
+    "  --log-wait SECONDS    how long a step is held, in sum, while that is full (default: 60); then lines "
+    "are "
+    "left\n"
+    "                        out, and the log says how many\n"
     "  --state DIR           state folder\n"
     "  --verbose             say more (WHERRY_LOG=debug)\n"
     "\n"
@@ -49,11 +56,15 @@ static const char help[] =
     "5 another agent has this runner's session; 7 version refused (only where\n"
     "ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE is set).\n";
 
+#define LEAST_LOG_SPOOL ((uint64_t)16 << 20)
+#define MAX_LOG_WAIT_S 86400
+
 struct arguments {
     char **names;
     char *jitconfig;
     const char *job_user, *version, *ca_file, *state;
-    uint64_t cache_max_size, cache_min_free;
+    uint64_t cache_max_size, cache_min_free, log_spool;
+    int64_t log_wait_s;
     bool once, verbose, help;
 };
 
@@ -73,6 +84,8 @@ static int parse(int argc, char **argv, struct arguments *a)
         CA_FILE,
         CACHE_MAX,
         CACHE_FREE,
+        LOG_SPOOL,
+        LOG_WAIT,
         STATE,
         VERBOSE,
         JITCONFIG,
@@ -85,6 +98,8 @@ static int parse(int argc, char **argv, struct arguments *a)
                                             {"ca-file", required_argument, NULL, CA_FILE},
                                             {"cache-max-size", required_argument, NULL, CACHE_MAX},
                                             {"cache-min-free", required_argument, NULL, CACHE_FREE},
+                                            {"log-spool", required_argument, NULL, LOG_SPOOL},
+                                            {"log-wait", required_argument, NULL, LOG_WAIT},
                                             {"state", required_argument, NULL, STATE},
                                             {"verbose", no_argument, NULL, VERBOSE},
                                             {"jitconfig", required_argument, NULL, JITCONFIG},
@@ -116,6 +131,14 @@ static int parse(int argc, char **argv, struct arguments *a)
         case CACHE_FREE:
             if (!wh_parse_size(optarg, &a->cache_min_free))
                 return bad_usage("--cache-min-free takes a size, as 20g or 512m");
+            break;
+        case LOG_SPOOL:
+            if (!wh_parse_size(optarg, &a->log_spool) || a->log_spool < LEAST_LOG_SPOOL)
+                return bad_usage("--log-spool takes a size of 16m or more, as 512m or 4g");
+            break;
+        case LOG_WAIT:
+            if (!wh_parse_i64(optarg, 0, MAX_LOG_WAIT_S, &a->log_wait_s))
+                return bad_usage("--log-wait takes seconds, at most a day");
             break;
         case STATE:
             a->state = optarg;
@@ -168,6 +191,8 @@ static int run(struct arguments *a, struct wh_error *err)
                                   .job_user = a->job_user,
                                   .cache_max_size = a->cache_max_size,
                                   .cache_min_free = a->cache_min_free,
+                                  .log_spool = a->log_spool,
+                                  .log_wait_s = a->log_wait_s,
                                   .version = a->version,
                                   .ca_file = a->ca_file};
     if (a->ca_file)
@@ -177,7 +202,7 @@ static int run(struct arguments *a, struct wh_error *err)
 
 int wh_cmd_run(int argc, char **argv)
 {
-    struct arguments a = {0};
+    struct arguments a = {.log_wait_s = -1};
     wh_autoerror err = {0};
     int code = WH_RUN_DONE;
     if (parse(argc, argv, &a)) {

@@ -90,6 +90,17 @@ static const struct wh_setting jobs[] = {
      .type = WH_SETTING_STRING,
      .flags = WH_SETTING_RESTART,
      .help = "Who runs the jobs' steps where the agent is root (name or number)"},
+    {.name = "log-spool",
+     .type = WH_SETTING_SIZE,
+     .preset = "2g",
+     .min = 16 << 20,
+     .max = INT64_C(1) << 50,
+     .help = "What the log of one job may take on disk while it waits for its upload"},
+    {.name = "log-wait",
+     .type = WH_SETTING_DURATION,
+     .preset = "1m",
+     .max = 86400,
+     .help = "How long a step is held, in sum, while that is full; then lines are left out"},
 };
 
 static const struct wh_setting cache[] = {

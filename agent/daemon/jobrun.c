@@ -255,7 +255,12 @@ static int send_job(struct jobrun *j, struct wh_error *err)
     wh_json_add_string(frame, "type", "job");
     cJSON_AddItemToObject(frame, "message", wh_steal(&j->message));
     cJSON_AddItemToObject(frame, "runner", jobrun_runner_object(j));
-    cJSON_AddItemToObject(frame, "options", cJSON_CreateObject());
+    cJSON *options = cJSON_AddObjectToObject(frame, "options");
+    const struct wh_daemon_options *o = j->r->d->options;
+    if (o->log_spool)
+        wh_json_add_int(options, "logSpoolMiB", (int64_t)(o->log_spool >> 20));
+    if (o->log_wait_s >= 0)
+        wh_json_add_int(options, "logWaitSeconds", o->log_wait_s);
     return worker_send(j, frame, err);
 }
 

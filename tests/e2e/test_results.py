@@ -13,7 +13,7 @@ import pytest
 from tests.service.client import Client, step_log
 
 from .conftest import Runs
-from .support.agent import Wherry
+from .support.agent import Wherry, descendants, memory
 from .test_jobs import steps
 
 # 70,000 lines of about 90 bytes: four blocks of 2 MiB, stamps included.
@@ -204,4 +204,73 @@ def test_nothing_of_a_job_stays_in_the_spool(online: Wherry, runs: Runs, client:
     while list((online.folder / "work" / "_diag" / "spool").iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not list((online.folder / "work" / "_diag" / "spool").iterdir())
+    client.check()
+
+
+# -- more log than the network takes away ----------------------------------------------------------------------------
+def limited(wherry: Wherry, client: Client, *options: str) -> Wherry:
+    wherry.register(client)
+    wherry.start("--log-spool", "16m", *options, client=client)
+    return wherry
+
+
+FLOOD = "name: flood\nrun: |\n  echo began\n  seq -f 'line %06g, and something behind it that makes it about as long as lines are' 400000\n  echo over"
+
+
+def test_a_step_waits_for_a_slow_network(wherry: Wherry, runs: Runs, client: Client) -> None:
+    """40 MB of log, 16 MiB on disk: the step is held and nothing is lost."""
+    limited(wherry, client, "--log-wait", "60")
+    client.fault("blob.put", "delay", seconds=1, times=8)
+    job = runs.run(steps(FLOOD), timeout=120)
+    assert numbers(step_log(job, "flood")) == list(range(1, 400001)) and "are missing here" not in job["log"]["text"]
+    assert "its step waits too" in wherry.log_text()
+    client.check()
+
+
+def test_a_step_waits_no_longer_than_its_bound(wherry: Wherry, runs: Runs, client: Client) -> None:
+    """The blob store takes nothing for longer than the step may be held: lines are left out, and the log says how many."""
+    limited(wherry, client, "--log-wait", "1")
+    fault = client.fault("blob.put", "status", status=500, times=None)
+    ident = runs.queue(steps(FLOOD, "name: next\nrun: echo next"))
+    deadline = time.monotonic() + 60
+    while not any(m["lines"] for m in client.job(ident)["feed"] if any("are missing here" in line for line in m["lines"])):
+        assert time.monotonic() < deadline, "the step was held for too long"
+        time.sleep(0.2)
+    assert fault
+    client.clear_faults()
+    job = client.wait(ident, 120)
+    log = step_log(job, "flood").splitlines()
+    told = next(line for line in log if "are missing here" in line)
+    kept = [line for line in log if line.startswith("line ")]
+    missing = int(told.removeprefix("##[warning]").split()[0])
+    # Whatever is there is there in order, and what is missing is counted ("over" may be among it).
+    assert numbers("\n".join(kept)) == sorted(set(numbers("\n".join(kept)))) and len(kept) + missing in (400000, 400001)
+    assert "next" in step_log(job, "next") and job["conclusion"] == "succeeded"
+    client.check()
+
+
+@pytest.mark.long
+def test_a_job_of_long_logs(wherry: Wherry, runs: Runs, client: Client) -> None:
+    """Steps of 200,000 lines, 600 MB in all: memory and spool stay bounded, nothing is lost."""
+    wherry.register(client)
+    wherry.start("--log-spool", "64m", "--log-wait", "3600", client=client)
+    text = "name: s{0}\nrun: |\n  pad=$(head -c 900 /dev/zero | tr '\\0' x)\n  seq -f \"line %06g $pad\" 200000"
+    ident = runs.queue(steps(*(text.replace("{0}", str(n)) for n in range(3))), lenient=["renew"])
+    most_memory = most_disk = 0
+    deadline = time.monotonic() + 900
+    spool = wherry.folder / "work" / "_diag" / "spool"
+    while not client.requests(ident, "run.complete"):
+        assert time.monotonic() < deadline
+        for pid in descendants(wherry.pid):
+            try:
+                most_memory = max(most_memory, memory(pid)["VmRSS"])
+            except (OSError, KeyError):
+                pass
+        sizes = [f.stat().st_size for f in spool.glob("*/*") if f.exists()]
+        most_disk = max(most_disk, sum(sizes))
+        time.sleep(0.5)
+    job = client.wait(ident, 300)
+    for n in range(3):
+        assert numbers(step_log(job, f"s{n}")) == list(range(1, 200001))
+    assert 0 < most_memory < 40 << 10 and 0 < most_disk < 82 << 20
     client.check()
