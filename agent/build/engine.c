@@ -232,13 +232,22 @@ static void on_list(struct connection *n)
     send_result(n->sock, result, NULL);
 }
 
+static void set_name(struct engine *e, const char *full, const char *pinned)
+{
+    pthread_mutex_lock(&e->lock);
+    cJSON_DeleteItemFromObjectCaseSensitive(e->images, full);
+    cJSON_AddStringToObject(e->images, full, pinned);
+    pthread_mutex_unlock(&e->lock);
+}
+
 static void on_pull(struct connection *n, struct wh_frame *frame)
 {
     wh_autoerror err = {0};
     struct wh_oci_image *image = NULL;
     wh_autofree int64_t *ids = NULL;
     const char *name = wh_json_string(frame->json, "image");
-    cJSON_AddBoolToObject(frame->json, "pull", true);
+    if (!wh_json_get(frame->json, "pull"))
+        cJSON_AddBoolToObject(frame->json, "pull", true);
     if (engine_image(n->engine, frame->json, name ? name : "", &image, &ids, &err) < 0) {
         send_result(n->sock, NULL, &err);
         return;
@@ -247,8 +256,37 @@ static void on_pull(struct connection *n, struct wh_frame *frame)
     cJSON *result = cJSON_CreateObject();
     wh_json_add_string(result, "digest", wh_digest_text(&image->resolved, digest));
     cJSON_AddItemToObject(result, "config", cJSON_Duplicate(image->config, true));
+    wh_autofree char *full = wh_ref_text(&image->ref);
+    wh_autofree char *pinned = wh_printf("%s/%s@%s", image->ref.host, image->ref.path, digest);
+    if (!image->ref.has_digest)
+        set_name(n->engine, full, pinned);
+    wh_json_add_string(result, "name", pinned);
     wh_oci_image_free(image);
     send_result(n->sock, result, NULL);
+}
+
+/* A further name, for this job. */
+static void on_tag(struct connection *n, struct wh_frame *frame)
+{
+    wh_autoerror err = {0};
+    wh_autoref source = {0};
+    wh_autoref target = {0};
+    struct wh_oci_image *image = NULL;
+    wh_autofree int64_t *ids = NULL;
+    const char *from = wh_json_string(frame->json, "source");
+    const char *to = wh_json_string(frame->json, "target");
+    if (wh_ref_parse(from ? from : "", &source, &err) < 0 || wh_ref_parse(to ? to : "", &target, &err) < 0 ||
+        engine_image(n->engine, frame->json, from, &image, &ids, &err) < 0) {
+        send_result(n->sock, NULL, &err);
+        return;
+    }
+    char digest[WH_DIGEST_TEXT];
+    wh_autofree char *full = wh_ref_text(&target);
+    wh_autofree char *pinned =
+        wh_printf("%s/%s@%s", image->ref.host, image->ref.path, wh_digest_text(&image->resolved, digest));
+    wh_oci_image_free(image);
+    set_name(n->engine, full, pinned);
+    send_result(n->sock, NULL, NULL);
 }
 
 /* What was built has the names that it was given, for the job's later runs. */
@@ -261,17 +299,14 @@ static void on_build(struct connection *n, struct wh_frame *frame)
     if (!digest || !names)
         return;
     wh_autostrv char **list = wh_strv_split(names, ',');
-    pthread_mutex_lock(&n->engine->lock);
     for (size_t i = 0; list[i]; i++) {
         wh_autoref ref = {0};
         if (wh_ref_parse(list[i], &ref, NULL) < 0)
             continue;
         wh_autofree char *full = wh_ref_text(&ref);
         wh_autofree char *pinned = wh_printf("%s/%s@%s", ref.host, ref.path, digest);
-        cJSON_DeleteItemFromObjectCaseSensitive(n->engine->images, full);
-        cJSON_AddStringToObject(n->engine->images, full, pinned);
+        set_name(n->engine, full, pinned);
     }
-    pthread_mutex_unlock(&n->engine->lock);
 }
 
 static void serve(struct connection *n)
@@ -292,6 +327,8 @@ static void serve(struct connection *n)
         on_logs(n, &frame);
     else if (wh_streq(type, "pull"))
         on_pull(n, &frame);
+    else if (wh_streq(type, "tag"))
+        on_tag(n, &frame);
     else if (wh_streq(type, "list"))
         on_list(n);
     else {

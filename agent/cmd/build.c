@@ -11,6 +11,7 @@
 #include "cmd/commands.h"
 #include "wherry/base/fs.h"
 #include "wherry/base/json.h"
+#include "wherry/build/engine.h"
 #include "wherry/build/launch.h"
 
 #define TICK_MS 100
@@ -113,6 +114,14 @@ static void on_signal(uv_signal_t *handle, int signum)
 static int start(struct run *r, struct wh_error *err)
 {
     int fds[2];
+    if (r->o->engine) {
+        r->channel = wh_engine_connect(r->o->engine, err);
+        if (r->channel < 0)
+            return -1;
+        return pthread_create(&r->talker, NULL, talk, r) == 0
+                   ? 0
+                   : wh_fail(err, WH_E_LIMIT, "no thread for the build");
+    }
     if (wh_frame_pair(fds, err) < 0)
         return -1;
     r->channel = fds[0];

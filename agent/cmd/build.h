@@ -22,6 +22,7 @@ struct build_options {
     char *state;                      /* owned: --state; NULL */
     char *metadata_file, *iid_file;   /* owned */
     char **outputs;                   /* owned: --output texts */
+    const char *engine; /* borrowed: a job's engine of containers to build in; NULL: a builder is started */
     bool push, load, quiet, help;
     enum wh_progress_style style;
     struct build_sink sinks[WH_MAX_BUILD_OUTPUTS];

@@ -18,6 +18,7 @@
     X("exec", exec, "run a job of a workflow file here, with no service")                                    \
     X("worker", worker, "")                                                                                  \
     X("builder", builder, "")                                                                                \
+    X("docker", docker, "")                                                                                  \
     X("fetcher", fetcher, "")                                                                                \
     X("version", version, "print the version and what this binary was built with")
 

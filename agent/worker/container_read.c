@@ -35,6 +35,7 @@ void wh_containers_free(struct wh_job *j)
     free(j->engine);
     cJSON_Delete(j->built);
     wh_close_fd(&j->engine_channel);
+    wh_close_fd(&j->engine_listener);
 }
 
 /* ---- options ---- */

@@ -5,22 +5,16 @@
 #include <unistd.h>
 
 #include "wherry/base/fs.h"
+#include "wherry/base/log.h"
 #include "wherry/build/engine.h"
 #include "worker/job.h"
 
 #define MAX_RESULT ((size_t)16 << 20)
 
-int wh_engine_ensure(struct wh_job *j, struct wh_error *err)
+static int start_engine(struct wh_job *j, int listener, struct wh_error *err)
 {
-    if (j->engine)
-        return 0;
-    wh_autofree char *folder = wh_path_join(j->dirs.temp, "_engine");
-    wh_autofree char *path = wh_path_join(folder, "sock");
     int pair[2];
-    if (wh_mkdir_p(folder, 0700, err) < 0)
-        return -1;
-    wh_autoclose int listener = wh_engine_listen(path, err);
-    if (listener < 0 || wh_frame_pair(pair, err) < 0)
+    if (wh_frame_pair(pair, err) < 0)
         return -1;
     wh_autojson *request = cJSON_CreateObject();
     wh_json_add_string(request, "type", "build");
@@ -29,11 +23,76 @@ int wh_engine_ensure(struct wh_job *j, struct wh_error *err)
     j->engine_channel = pair[0];
     wh_autojson *first = cJSON_CreateObject();
     wh_json_add_string(first, "type", "engine");
-    if (wh_frame_send(j->engine_channel, first, &listener, 1, err) < 0)
-        return -1;
+    return wh_frame_send(j->engine_channel, first, &listener, 1, err);
+}
+
+static void drop_listener(struct wh_job *j)
+{
+    if (j->engine_listener < 0)
+        return;
+    (void)uv_poll_stop(&j->engine_poll);
+    uv_close((uv_handle_t *)&j->engine_poll, NULL);
+    wh_close_fd(&j->engine_listener);
+    j->engine_listener = -1;
+}
+
+/* Somebody in the job called `docker`. */
+static void on_caller(uv_poll_t *poll, int status, int events)
+{
+    struct wh_job *j = poll->data;
+    wh_autoerror err = {0};
+    (void)status;
+    (void)events;
+    if (start_engine(j, j->engine_listener, &err) < 0)
+        wh_log_warning("the job's engine of containers: %s", wh_error_text(&err));
+    drop_listener(j);
+}
+
+/* `docker` for the job, where the machine has none: this program by another name. */
+static void offer_command(struct wh_job *j, const char *folder)
+{
+    const char *path = wh_env_get(j->base_env, "PATH");
+    wh_autofree char *there = wh_find_program("docker", path, false);
+    wh_autofree char *self = wh_self_path();
+    if (there || !self || access(self, X_OK) < 0)
+        return;
+    wh_autofree char *bin = wh_path_join(folder, "bin");
+    wh_autofree char *link = wh_path_join(bin, "docker");
+    if (wh_mkdir_p(bin, 0755, NULL) < 0 || symlink(self, link) < 0)
+        return;
+    wh_autofree char *longer = wh_printf("%s:%s", path ? path : "", bin);
+    wh_env_set(&j->base_env, "PATH", longer);
+}
+
+void wh_engine_offer(struct wh_job *j)
+{
+    wh_autofree char *folder = wh_path_join(j->dirs.temp, "_engine");
+    wh_autofree char *path = wh_path_join(folder, "sock");
+    wh_autoerror err = {0};
+    if (wh_mkdir_p(folder, 0755, &err) == 0)
+        j->engine_listener = wh_engine_listen(path, &err);
+    if (j->engine_listener < 0) {
+        wh_log_warning("the job's engine of containers: %s", wh_error_text(&err));
+        return;
+    }
+    uv_poll_init(&j->loop, &j->engine_poll, j->engine_listener);
+    j->engine_poll.data = j;
+    (void)uv_poll_start(&j->engine_poll, UV_READABLE, on_caller);
+    wh_env_set(&j->base_env, WH_ENGINE_VARIABLE, path);
     j->engine = wh_steal(&path);
-    wh_env_set(&j->base_env, WH_ENGINE_VARIABLE, j->engine);
-    return 0;
+    offer_command(j, folder);
+}
+
+int wh_engine_ensure(struct wh_job *j, struct wh_error *err)
+{
+    if (!j->engine)
+        return wh_fail(err, WH_E_FAILED,
+                       "no engine of containers can be started: its socket could not be made");
+    if (j->engine_channel >= 0)
+        return 0;
+    int n = start_engine(j, j->engine_listener, err);
+    drop_listener(j);
+    return n;
 }
 
 /* ---- helpers ---- */

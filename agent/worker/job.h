@@ -129,8 +129,10 @@ struct wh_job {
     size_t nforeigns;
     char *node_version; /* of the node on PATH; "": none; NULL: not asked yet */
 
-    char *engine;                      /* the socket of the job's engine of containers; NULL: none runs */
-    int engine_channel;                /* its closing ends the engine; -1 */
+    char *engine;        /* the socket of the job's engine of containers; NULL: none runs */
+    int engine_listener; /* until the engine is started; -1 */
+    uv_poll_t engine_poll;
+    int engine_channel;                /* its closing ends the engine; -1: it was not started */
     cJSON *built;                      /* Docker actions: Dockerfile -> image */
     struct wh_jobcontainer *container; /* that steps run in; NULL */
     struct wh_jobcontainer **services;
@@ -284,6 +286,8 @@ void wh_hooks_add_started(struct wh_job *j);
 void wh_hooks_add_completed(struct wh_job *j);
 
 /* ---- engine.c: the job's engine of containers ---- */
+/* Its socket; the engine itself starts with the first caller. */
+void wh_engine_offer(struct wh_job *j);
 int wh_engine_ensure(struct wh_job *j, struct wh_error *err);
 /* Runs fn in a child of its own, its lines in the current log. The exit code; negative where it could not
  * start. result: what it wrote to descriptor WH_HELPER_RESULT_FD; owned by the caller; may be NULL. */

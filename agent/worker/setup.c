@@ -218,6 +218,7 @@ int wh_setup(struct wh_job *j)
     int n = wh_context_start(j, &err);
     if (n == 0) {
         start_environment(j);
+        wh_engine_offer(j);
         n = set_up(j, &err);
     }
     if (n == 0)

@@ -223,7 +223,8 @@ static void job_clear(struct wh_job *j)
 
 int wh_worker_main(int control)
 {
-    struct wh_job j = {.next_number = 1, .engine_channel = -1, .result = WH_TASK_SUCCEEDED};
+    struct wh_job j = {
+        .next_number = 1, .engine_channel = -1, .engine_listener = -1, .result = WH_TASK_SUCCEEDED};
     wh_autoerror err = {0};
     signal(SIGPIPE, SIG_IGN);
     j.masker = wh_masker_new();

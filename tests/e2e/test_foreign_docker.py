@@ -9,6 +9,7 @@ from tests.service.client import step_log
 
 from .conftest import Runs
 from .support.agent import Wherry
+from .support.registry import PASSWORD, USER, Registry
 from .test_foreign import Actions, actions, composite, setup_log  # noqa: F401
 from .test_jobs import by_name, steps
 
@@ -114,4 +115,40 @@ def test_hooks(wherry: Wherry, runs: Runs, place: Path) -> None:
     assert "yes" in step_log(job, "s")
     assert "##[error]Process completed with exit code 4." in step_log(job, "Complete runner") and job["conclusion"] == "failed"
     assert [r["name"] for r in sorted(job["results"], key=lambda r: r["number"])] == ["Set up job", "Set up runner", "s", "Complete runner", "Complete job"]
+    runs.client.check()
+
+
+def test_docker_command(wherry: Wherry, runs: Runs, busybox: str, registry: Registry) -> None:
+    wherry.register(runs.client)
+    wherry.start(client=runs.client, PATH="/usr/sbin:/usr/bin:/sbin:/bin")  # where no other docker lies
+    name = f"{registry.host}/made/by-docker:1"
+    script = f"""set -ex
+docker version; docker buildx version; docker info
+echo {PASSWORD} | docker login -u {USER} --password-stdin {registry.host}
+printf 'FROM {busybox}\\nRUN echo built > /made\\nENV WORD=hi\\nENTRYPOINT ["/bin/sh", "-c"]\\n' > Dockerfile
+docker build -t local/app:1 .
+docker images
+docker run --rm -e EXTRA=x -v "$PWD:/here" -w /here local/app:1 'cat /made; echo $WORD $EXTRA; echo made > from-container; pwd'
+rm from-container
+docker run local/app:1 'exit 7' || echo "code $?"
+id=$(docker run -d --name one local/app:1 'echo up; sleep 100')
+docker exec -e A=b one sh -c 'echo in $A; exit 3' || echo "code $?"
+echo from stdin | docker exec -i one cat
+docker ps; docker logs one; docker inspect one | grep Running; docker stop one; docker rm one; docker ps -aq
+docker tag local/app:1 {name}
+docker push {name}
+docker pull {name}
+docker run {name} 'echo pushed and pulled'
+docker save -o app.tar local/app:1 && tar -tf app.tar | grep manifest.json
+docker buildx build -t two --output type=tar,dest=two.tar . && ls -l two.tar
+docker frobnicate || echo "code $?"
+docker run --gpus all x || echo "code $?"
+docker inspect nothing/there:1 || echo "code $?"
+"""
+    job = runs.run(steps("name: d\nrun: |\n" + "".join(f"  {line}\n" for line in script.split("\n"))), timeout=180)
+    log = step_log(job, "d")
+    assert job["conclusion"] == "succeeded", log[-3000:]
+    for said in ("\nbuilt\n", "\nhi x\n", "\n/here\n", "\ncode 7\n", "\nin b\n", "\ncode 3\n", "\nfrom stdin\n", "\nup\n", '"Running": true', "pushed and pulled",
+                 "manifest.json", "frobnicate` is not supported by wherry's docker command", "docker run: --gpus is not supported"):
+        assert said in log, (said, log[-4000:])
     runs.client.check()
