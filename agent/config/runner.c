@@ -22,6 +22,7 @@ struct text_row {
         field, offsetof(struct wh_runner_config, member), needed                                             \
     }
 static const struct text_row texts[] = {TEXT("name", name, true),
+                                        TEXT("agentName", agent_name, false),
                                         TEXT("url", url, false),
                                         TEXT("group", group, false),
                                         TEXT("work", work, true),

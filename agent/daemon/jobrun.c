@@ -239,7 +239,7 @@ cJSON *jobrun_runner_object(const struct jobrun *j)
     const struct wh_runner_config *c = j->r->config;
     uname(&uts);
     cJSON *runner = cJSON_CreateObject();
-    wh_json_add_string(runner, "name", c->name);
+    wh_json_add_string(runner, "name", c->agent_name ? c->agent_name : c->name);
     wh_json_add_string(runner, "version", WH_VERSION);
     wh_json_add_string(runner, "os", "Linux");
     wh_json_add_string(runner, "arch", wh_runner_architecture());

@@ -17,8 +17,23 @@ static void again(struct jobrun *j, uint64_t min_ms, uint64_t max_ms)
     wh_later(&j->renewal.later, &j->r->d->loop, wh_wait_ms(min_ms, max_ms), renew, j);
 }
 
+/* A V1 renewal may have told that somebody renamed the runner on GitHub. */
+static void adopt_name(const struct runner *r)
+{
+    struct wh_runner_config *c = r->config;
+    const char *name = wh_session_agent_name(r->session);
+    wh_autoerror err = {0};
+    if (wh_streq(name, c->agent_name ? c->agent_name : c->name))
+        return;
+    free(c->agent_name);
+    c->agent_name = wh_strdup(name);
+    if (wh_runner_config_save(r->d->options->state, c, &err))
+        wh_log_warning("%s: keep its new name: %s", c->name, wh_error_text(&err));
+}
+
 static void renewed(struct jobrun *j, int64_t locked_until_ns)
 {
+    adopt_name(j->r);
     if (j->renewal.errors)
         wh_log_info("the job's lock is renewed again");
     j->renewal.errors = 0;
@@ -74,7 +89,7 @@ static void on_renewed(void *data, int status, int64_t locked_until_ns, struct w
 static void renew(void *data)
 {
     struct jobrun *j = data;
-    wh_github_job_renew(j->service, on_renewed, j);
+    wh_session_renew(j->r->session, j->service, on_renewed, j);
 }
 
 void renewal_start(struct jobrun *j)
@@ -87,5 +102,6 @@ void renewal_start(struct jobrun *j)
 void renewal_stop(struct jobrun *j)
 {
     j->renewal.stopped = true;
+    wh_session_renew_cancel(j->r->session);
     wh_later_cancel(&j->renewal.later);
 }

@@ -18,7 +18,7 @@ struct wh_session *wh_session_new(struct wh_http_client *http, const struct wh_r
     s->key = key;
     s->version = wh_strdup(version);
     s->owner = wh_strdup(owner);
-    s->agent_name = wh_strdup(config->name);
+    s->agent_name = wh_strdup(config->agent_name ? config->agent_name : config->name);
     s->tokens = wh_token_source_new(http, key, config->ps256, config->client_id, config->authorization_url);
     if (config->server_url && *config->server_url)
         s->tenant = gh_tenant_new(http, config->server_url, NULL, s->tokens);
@@ -40,6 +40,7 @@ void wh_session_free(struct wh_session *s)
     op_cancel(&s->remove);
     op_cancel(&s->ack);
     wh_session_poll_abort(s);
+    wh_session_renew_cancel(s);
     wh_session_forget(s);
     gh_tenant_free(s->tenant);
     wh_token_source_free(s->tokens);

@@ -43,6 +43,13 @@ struct wh_session {
     char *migrated_url; /* the broker to talk to, where a message or the session's answer named another */
     struct gh_session_op create, remove, ack;
     struct gh_poll poll;
+    struct {
+        struct gh_tenant_call *v1;
+        struct wh_later *later;
+        bool troubled; /* the last one failed */
+        wh_github_renewed_fn done;
+        void *data;
+    } renew; /* of a V1 job's lock */
     /* V1 */
     struct gh_session_key message_key;
     char *last_message_id;

@@ -37,3 +37,12 @@ def test_a_job_of_the_run_service(listening, runs: Runs, client: Client, options
     job = runs.run(HELLO)
     assert job["conclusion"] == "succeeded" and "hello from box1" in step_log(job, "hello")
     client.check()
+
+
+def test_a_job_of_v1(listening, runs: Runs, client: Client) -> None:
+    """PipelineAgentJobRequest: the message is the job; lock, records, logs and end are V1's."""
+    listening(job_flow="pipelines")
+    job = runs.run(HELLO)
+    assert job["conclusion"] == "succeeded" and "hello from box1" in step_log(job, "hello")
+    assert job["renewals"]
+    client.check()

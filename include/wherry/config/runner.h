@@ -12,9 +12,10 @@
 #define WH_MAX_RUNNER_FILE ((size_t)256 << 10)
 
 struct wh_runner_config {
-    char *name; /* as registered; also the folder's name */
-    char *url;  /* the GitHub URL of the repository, organisation or enterprise; "" where a JIT configuration
-                   did not say */
+    char *name;       /* as registered; also the folder's name */
+    char *agent_name; /* as GitHub calls it since somebody renamed it there; NULL: as name */
+    char *url; /* the GitHub URL of the repository, organisation or enterprise; "" where a JIT configuration
+                  did not say */
     int64_t id;
     int64_t group_id; /* poolId */
     char *group;      /* poolName; may be NULL */

@@ -9,6 +9,7 @@
 
 #include "wherry/config/runner.h"
 #include "wherry/github/credentials.h"
+#include "wherry/github/job.h"
 #include "wherry/github/outcome.h"
 #include "wherry/net/http.h"
 
@@ -93,6 +94,12 @@ typedef void (*wh_acquire_fn)(void *data, enum wh_outcome outcome, cJSON **messa
 struct wh_acquire;
 struct wh_acquire *wh_session_acquire(struct wh_session *s, const struct wh_broker_message *job,
                                       wh_acquire_fn done, void *data);
+/* The job's lock, one try, wherever its kind of job has it: the run service, or (V1) this runner's server. */
+void wh_session_renew(struct wh_session *s, struct wh_github_job *job, wh_github_renewed_fn done, void *data);
+void wh_session_renew_cancel(struct wh_session *s); /* of V1; before job or data go. Without a callback */
+/* As the service calls this runner now: a renewal may have told another name than the file's. Borrowed. */
+const char *wh_session_agent_name(const struct wh_session *s);
+
 void wh_acquire_cancel(struct wh_acquire **acquire); /* without a callback; harmless on NULL */
 
 #endif
