@@ -38,6 +38,7 @@ static uint64_t spread(const struct daemon *d)
 /* Connections that stood may be dead without a word: new ones. */
 static void renew_connections(struct daemon *d)
 {
+    wh_http_client_renew(d->http);
     for (size_t i = 0; i < d->nrunners; i++) {
         struct runner *r = d->runners[i];
         if (r->job)

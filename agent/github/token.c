@@ -109,7 +109,10 @@ static void fail_or_retry(struct wh_token_source *s, enum wh_outcome outcome, bo
         uint64_t wait = wh_backoff_next(&s->backoff);
         if (wait_ms > 0)
             wait = WH_MAX(wait, wh_wait_ms((uint64_t)wait_ms, (uint64_t)wait_ms));
-        wh_log_debug("token: %s; next try in %llu ms", wh_error_text(err), (unsigned long long)wait);
+        if (s->backoff.tries == 1)
+            wh_log_warning("%s; trying again", wh_error_text(err));
+        else
+            wh_log_debug("token: %s; next try in %llu ms", wh_error_text(err), (unsigned long long)wait);
         wh_later(&s->retry, wh_http_client_loop(s->http), wait, fetch, s);
         return;
     }

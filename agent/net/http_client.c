@@ -478,6 +478,12 @@ void wh_http_client_free(struct wh_http_client *client)
     client_memory_free(client);
 }
 
+void wh_http_client_renew(struct wh_http_client *client)
+{
+    uv_update_time(client->loop);
+    client->renewed_ms = uv_now(client->loop);
+}
+
 const char *wh_http_client_local_address(const struct wh_http_client *client)
 {
     return client->local_address;

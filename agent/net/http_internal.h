@@ -26,6 +26,7 @@ struct wh_http_client {
     bool ca_more; /* ca_file is beside the system's, not in its place */
     bool insecure;
     char local_address[46];
+    uint64_t renewed_ms; /* of the loop: older connections are not used; 0: all may be */
     _Atomic int64_t skew_s;
     /* private clients */
     bool own_thread;

@@ -275,6 +275,13 @@ int wh_http_transfer_setup(struct wh_http *r, struct wh_error *err)
     }
     if (r->fresh)
         curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
+    if (r->client->renewed_ms) {
+        uint64_t age_s = (uv_now(r->client->loop) - r->client->renewed_ms) / 1000;
+        if (age_s < 2) /* curl counts whole seconds */
+            curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
+        else
+            curl_easy_setopt(e, CURLOPT_MAXLIFETIME_CONN, (long)age_s);
+    }
     if (r->connect_only) {
         curl_easy_setopt(e, CURLOPT_CONNECT_ONLY, 1L);
         curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);

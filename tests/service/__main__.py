@@ -32,6 +32,8 @@ def arguments() -> argparse.Namespace:
                                      epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=0, help="port of the service (default: any free one)")
     parser.add_argument("--control-port", type=int, default=0, help="port of the control API (default: any free one)")
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen at: loopback, or one of a namespace's link")
+    parser.add_argument("--name", default="", help="host name in the URLs that are given out (default: the address)")
     parser.add_argument("--tls", action="store_true", help="serve over TLS; the authority's file is in the printed line")
     parser.add_argument("--repositories", default="", metavar="DIR", help="bare repositories OWNER/NAME.git for the REST calls")
     parser.add_argument("--hold", type=float, default=50.0, metavar="S", help="how long a poll is held (default 50)")
@@ -54,8 +56,9 @@ async def serve(given: argparse.Namespace) -> None:
         if given.tls:
             from . import tls as certificates
 
-            tls, path = certificates.make(Path(folder))
+            tls, path = certificates.make(Path(folder), given.name, given.host)
             ca = str(path)
+        service.host, service.name = given.host, given.name
         _, control = await service.start(given.port, given.control_port, tls)
         print(json.dumps({"url": service.url, "control": f"http://127.0.0.1:{control}/_control", "ca": ca}), flush=True)
         ended = asyncio.Event()

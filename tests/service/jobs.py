@@ -91,7 +91,7 @@ def _fill(service: "Service", job: Job, message: dict[str, Any]) -> dict[str, An
     message.setdefault("resources", {"endpoints": [{
         "name": "SystemVssConnection", "url": service.url + "/_run/7/", "isShared": False, "isReady": True,
         "authorization": {"scheme": "OAuth", "parameters": {"AccessToken": job.token}},
-        "data": {"FeedStreamUrl": ws + "/_results/_ws/ingest.sock", "ResultsServiceUrl": service.url + "/_results/"}}]})
+        "data": {"FeedStreamUrl": service.options.feed_url or ws + "/_results/_ws/ingest.sock", "ResultsServiceUrl": service.url + "/_results/"}}]})
     variables = message.setdefault("variables", {})
     github_token = _value(message, "system.github.token") or new_secret("ghs_")
     for name, value, secret in (

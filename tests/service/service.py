@@ -79,6 +79,7 @@ class Options:
     v1_rename: str = ""  # the agent's new name, told at renewals
     v1_old: bool = False  # answers to registration leave out what old servers do not know
     v1_results: bool = False  # a V1 job has a results endpoint too
+    feed_url: str = ""  # of another WebSocket server than this one
     v1_websocket: bool = True  # a V1 job has a FeedStreamUrl
     v1_plan_version: int = 9
     v1_config: dict[str, dict[str, Any]] = field(default_factory=dict)  # what a configuration refresh changes
@@ -111,6 +112,7 @@ class Service:
         self._runner: web.AppRunner | None = None
         self._server: asyncio.base_events.Server | None = None
         self._control: web.AppRunner | None = None
+        self.host, self.name = "127.0.0.1", ""  # where it listens, and what its URLs call it
         self._tls: ssl.SSLContext | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -228,7 +230,8 @@ class Service:
         self._runner = web.AppRunner(self.application(), access_log=None, keepalive_timeout=120.0)
         await self._runner.setup()
         await self._listen(port)
-        self.url = self.url or f"{'https' if tls else 'http'}://{'localhost' if tls else '127.0.0.1'}:{self.port}"
+        name = self.name or ("localhost" if tls and self.host == "127.0.0.1" else self.host)
+        self.url = self.url or f"{'https' if tls else 'http'}://{name}:{self.port}"
         self._control = web.AppRunner(control.application(self), access_log=None)
         await self._control.setup()
         site = web.TCPSite(self._control, "127.0.0.1", control_port)
@@ -238,7 +241,7 @@ class Service:
     async def _listen(self, port: int) -> None:
         assert self._runner is not None and self._runner.server is not None
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._runner.server, "127.0.0.1", port, ssl=self._tls, backlog=512, reuse_address=True)
+        self._server = await loop.create_server(self._runner.server, self.host, port, ssl=self._tls, backlog=512, reuse_address=True)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def drop_connections(self) -> None:

@@ -28,15 +28,15 @@ def _certificate(subject: str, issuer: x509.Name, public: ec.EllipticCurvePublic
     return builder.sign(signer, hashes.SHA256())
 
 
-def make(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server context for localhost, and the file of the authority that signed it."""
+def make(folder: Path, name: str = "", address: str = "127.0.0.1") -> tuple[ssl.SSLContext, Path]:
+    """A server context for a name and an address, and the file of the authority that signed it."""
     folder.mkdir(parents=True, exist_ok=True)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
     ca = _certificate("wherry test authority", _name("wherry test authority"), ca_key.public_key(), ca_key,
                       [(x509.BasicConstraints(True, 0), True), (usage, True),
                        (x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), False)])
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    names = x509.SubjectAlternativeName([x509.DNSName(name or "localhost"), x509.IPAddress(ipaddress.ip_address(address))])
     leaf = _certificate("localhost", ca.subject, key.public_key(), ca_key,
                         [(names, False), (x509.BasicConstraints(False, None), True),
                          (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),

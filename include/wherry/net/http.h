@@ -55,6 +55,8 @@ uv_loop_t *wh_http_client_loop(const struct wh_http_client *client);
  * Thread-safe. */
 int64_t wh_http_client_clock_skew(const struct wh_http_client *client);
 
+/* Connections that stand now are not used again: they may be dead without a word. On the loop's thread. */
+void wh_http_client_renew(struct wh_http_client *client);
 /* Our own address in the latest connection; "" before that. On the loop's thread; borrowed. */
 const char *wh_http_client_local_address(const struct wh_http_client *client);
 
