@@ -117,6 +117,9 @@ def note_poll(call: Call, runner: Runner, session: Session, query: dict[str, str
 def note_delivery(call: Call, runner: Runner, found: Message) -> None:
     runner.delivered[found.id] = found
     job = call.service.jobs.get(found.job or "")
+    if call.fault and call.fault.spoils_answer:
+        # Nobody got it: it comes again.
+        runner.queue.appendleft(replace(found, copies=found.copies + 1))
     if job is None or found.copies:
         return
     if found.type in ("RunnerJobRequest", "PipelineAgentJobRequest"):

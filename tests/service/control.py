@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from . import jobs, plan
+from . import chaos, jobs, plan
 from .checks import log_lines
 from .model import Blob, Job, Message
 
@@ -172,6 +172,13 @@ class Control:
     async def list_plan(self, _request: web.Request) -> web.Response:
         return web.json_response({name: entry.says for name, entry in plan.FAULTS.items()})
 
+    async def set_chaos(self, request: web.Request) -> web.Response:
+        """From now on a share of all requests fails: {"seed", "share"}; a share of 0 ends it. Answers with what was done before."""
+        spec, faults = await request.json(), self._service.faults
+        done = faults.chaos.describe() if faults.chaos else {}
+        faults.chaos = chaos.Chaos(int(spec["seed"]), float(spec["share"])) if spec.get("share") else None
+        return web.json_response(done)
+
     async def list_faults(self, _request: web.Request) -> web.Response:
         return web.json_response(self._service.faults.list())
 
@@ -227,7 +234,7 @@ def application(service: "Service") -> web.Application:
         ("POST", "/jobs/{id}/cancel", control.cancel), ("POST", "/jobs/{id}/lock-expired", control.lock_expired),
         ("GET", "/wait-runners", control.wait), ("POST", "/runners/{id}/message", control.message),
         ("POST", "/runners/{id}/expire-session", control.expire_session), ("DELETE", "/runners/{id}", control.drop_runner),
-        ("POST", "/revoke", control.revoke), ("POST", "/plan", control.plan), ("GET", "/plan", control.list_plan), ("POST", "/faults", control.add_fault), ("GET", "/faults", control.list_faults),
+        ("POST", "/revoke", control.revoke), ("POST", "/chaos", control.set_chaos), ("POST", "/plan", control.plan), ("GET", "/plan", control.list_plan), ("POST", "/faults", control.add_fault), ("GET", "/faults", control.list_faults),
         ("DELETE", "/faults", control.clear_faults), ("PATCH", "/options", control.options), ("POST", "/clock", control.clock),
         ("POST", "/outage", control.outage), ("POST", "/drop-connections", control.drop_connections),
         ("GET", "/errors", control.errors), ("DELETE", "/errors", control.clear_errors), ("GET", "/requests", control.requests),

@@ -185,6 +185,7 @@ async def apply_before(call: Call, fault: Fault) -> web.StreamResponse | None:
         call.service.unheard.add(call.record.endpoint)
         await call.service.clock.sleep(fault.seconds or 1.0)
     elif fault.do == "hang":
+        call.service.unheard.add(call.record.endpoint)
         await call.service.clock.sleep(fault.seconds or 3600.0)
         abort(call.request)
         return web.Response(status=500)
@@ -202,14 +203,14 @@ async def apply_before(call: Call, fault: Fault) -> web.StreamResponse | None:
 async def apply_after(call: Call, fault: Fault, response: web.StreamResponse) -> web.StreamResponse:
     """The part of a fault that spoils the handler's answer."""
     body = response.body if isinstance(response, web.Response) and isinstance(response.body, bytes) else b""
+    job = call.service.jobs.get(call.record.job or "")
+    if fault.spoils_answer and job is not None:
+        job.lost_answers += 1
     if fault.do == "body":
         return web.Response(status=response.status, body=(fault.body or "").encode(), content_type=fault.content_type)
     if fault.do == "shape" and response.content_type == "application/json":
         return web.Response(status=response.status, body=respell(body, fault.how), content_type="application/json", charset="utf-8")
     if fault.do == "reset" and fault.when == "after":
-        job = call.service.jobs.get(call.record.job or "")
-        if job is not None:
-            job.lost_answers += 1
         abort(call.request)
     elif fault.do == "truncate" or (fault.do == "reset" and fault.when == "inside"):
         keep = fault.keep if fault.do == "truncate" else len(body) // 2

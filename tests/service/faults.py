@@ -20,9 +20,12 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .clock import Clock
+
+if TYPE_CHECKING:
+    from .chaos import Chaos
 
 ACTIONS = ("status", "reset", "hang", "delay", "body", "truncate", "shape", "revoke")
 SHAPES = ("bom", "pascal", "strings")
@@ -51,11 +54,18 @@ class Fault:
     ends: float | None = None
 
 
+    @property
+    def spoils_answer(self) -> bool:
+        """The handler's work is done, and the client doesn't learn of it."""
+        return self.do in ("body", "truncate") or (self.do == "reset" and self.when != "before")
+
+
 class Faults:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._active: list[Fault] = []
         self._next = 1
+        self.chaos: Chaos | None = None
 
     def add(self, spec: dict[str, Any]) -> Fault:
         fault = Fault(**spec)
@@ -96,4 +106,4 @@ class Faults:
                 continue
             fault.hits += 1
             return fault
-        return None
+        return self.chaos.draw(endpoint) if self.chaos else None

@@ -39,7 +39,7 @@ def take(call: Call, job: Job, data: str) -> None:
     last = next((m for m in reversed(job.feed) if m.step == message["stepId"]), None)
     if last is not None and message["startLine"] < last.start + len(last.lines):
         call.error("feed", f"startLine {message['startLine']} follows {last.start} with {len(last.lines)} lines", job)
-    if job.state == "completed":
+    if job.state == "completed" and not job.feed_held:
         call.error("order", "feed message after completejob", job)
     job.feed.append(FeedMessage(service.clock.stamp(), message["stepId"], message["startLine"], message["value"]))
     job.mark("first-feed", service.clock.stamp())
@@ -51,11 +51,13 @@ async def ingest(call: Call) -> web.StreamResponse:
     socket = web.WebSocketResponse(heartbeat=None, max_msg_size=4 << 20)
     await socket.prepare(call.request)
     job.feed_connects += 1
+    job.feed_held |= call.fault is not None
     async for message in socket:
         if message.type == WSMsgType.TEXT:
             fault = service.faults.take("feed.message", "", job.id)
             if fault is not None:
                 if fault.do == "hang":
+                    job.feed_held = True
                     await service.clock.sleep(fault.seconds or 3600)
                 elif fault.do == "body":  # bytes that are no frame
                     assert call.request.transport is not None

@@ -153,6 +153,7 @@ class Job:
     blobs: dict[tuple[str, str | None], Blob] = field(default_factory=dict)
     feed: list[FeedMessage] = field(default_factory=list)
     feed_connects: int = 0
+    feed_held: bool = False  # a fault made messages late
     feed_closes: list[int] = field(default_factory=list)
     completion: dict[str, Any] | None = None
     completions: int = 0

@@ -43,7 +43,7 @@ class Fast:
             authority = place / "ca.pem"  # where the job's user can read it too
             authority.write_bytes(Path(self.service.ca).read_bytes())
             trust = {"SSL_CERT_FILE": str(authority)}
-        self.wherry = Wherry(place, WHERRY_TEST_CLOCK=clock, WHERRY_LOG="debug", **trust, **(env or {}))
+        self.wherry = Wherry(place, **{"WHERRY_TEST_CLOCK": clock, "WHERRY_LOG": "debug", **trust, **(env or {})})
         self._gates = 0
 
     def stop(self) -> None:
