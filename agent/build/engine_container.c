@@ -316,8 +316,9 @@ static int give_one(const char *path, const struct stat *st, int type, struct FT
 {
     (void)type;
     (void)at;
-    if (st->st_uid != WH_USERNS_JOB_ID)
-        (void)lchown(path, WH_USERNS_JOB_ID, WH_USERNS_JOB_ID);
+    /* What can't be given back stays as it is: the walk goes on with the rest. */
+    if (st->st_uid != WH_USERNS_JOB_ID && lchown(path, WH_USERNS_JOB_ID, WH_USERNS_JOB_ID) < 0)
+        return 0;
     return 0;
 }
 

@@ -183,3 +183,8 @@ cJSON *gh_completion_body(const char *plan_id, const char *job_id, const char *b
     add_text(body, "billingOwnerId", billing_owner_id);
     return body;
 }
+
+cJSON *wh_github_completejob_body(const struct wh_github_completion *completion)
+{
+    return gh_completion_body(NULL, NULL, NULL, completion);
+}

@@ -5,8 +5,10 @@
 
 static void add_output(struct wh_job *j, const char *name, const char *value)
 {
-    if (value[0] == '\0')
+    if (value[0] == '\0') {
+        wh_say_debug(j, "Skip output '%s' since it's empty", name);
         return;
+    }
     wh_autofree char *masked = wh_mask_text(j->masker, value);
     if (!wh_streq(masked, value)) {
         wh_say_warning(j, "Skip output '%s' since it may contain secret.", name);
@@ -88,12 +90,14 @@ void wh_finish(struct wh_job *j)
     record->type = "runner";
     record->ref_name = wh_strdup("JobExtension_Final");
     wh_job_start_record(j, record);
+    wh_say_debug(j, "Starting: Complete job");
     wh_context_set_env(j, j->env);
     enum wh_task_result before = j->result;
     evaluate_outputs(j);
     evaluate_environment_url(j);
     wh_diagnostics_end(j);
     clean_up_orphans(j);
+    wh_say_debug(j, "Finishing: Complete job");
     bool failed_here = j->result == WH_TASK_FAILED && before != WH_TASK_FAILED;
     wh_job_complete_record(j, record, failed_here ? WH_TASK_FAILED : WH_TASK_SUCCEEDED);
 }

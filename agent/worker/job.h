@@ -4,6 +4,7 @@
 #ifndef WH_WORKER_JOB_H
 #define WH_WORKER_JOB_H
 
+#include <sys/stat.h>
 #include <uv.h>
 
 #include "wherry/actions/action.h"
@@ -20,6 +21,7 @@ enum wh_cancel { WH_CANCEL_NONE, WH_CANCEL_USER, WH_CANCEL_SHUTDOWN, WH_CANCEL_L
 
 struct wh_dirs { /* job-execution.md §3; absolute, owned */
     char *work, *temp, *tools, *pipeline, *workspace, *commands, *event, *home;
+    struct stat written; /* of event as it was last written here */
 };
 
 struct wh_job;

@@ -136,7 +136,15 @@ void wh_say_debug(struct wh_job *j, const char *fmt, ...)
         return;
     wh_autofree char *text = NULL;
     FORMAT(text);
-    wh_say_text(j, "##[debug]", text, strlen(text));
+    /* A line each: nothing of a text that a step made may stand without the tag. */
+    struct wh_view rest = wh_view_of(text);
+    struct wh_view line;
+    for (bool more = true; more;) {
+        more = wh_view_split(rest, '\n', &line, &rest);
+        if (more && line.len > 0 && line.data[line.len - 1] == '\r')
+            line.len--;
+        wh_say_text(j, "##[debug]", line.data, line.len);
+    }
 }
 
 /* ---- issues ---- */

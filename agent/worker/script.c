@@ -226,12 +226,14 @@ struct wh_child *wh_run_child(struct wh_job *j, struct wh_process_options *optio
 
 struct wh_child *wh_script_start(struct wh_job *j, struct wh_run *run, struct wh_error *err)
 {
+    wh_say_debug(j, "Loading inputs");
     struct wh_template_env env = wh_context_template(j, WH_PLACE_STEP);
     wh_autovalue *inputs = wh_token_eval_strings(run->step->inputs, false, &env, err);
     if (!inputs) {
         wh_context_say_errors(j, &env, NULL);
         return NULL;
     }
+    wh_say_debug(j, "Loading env");
     struct shell s __attribute__((cleanup(shell_clear))) = {0};
     wh_autostrv char **argv = NULL;
     if (prepare_command(j, run, inputs, &s, &argv, err) < 0)

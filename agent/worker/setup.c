@@ -129,6 +129,7 @@ static void start_environment(struct wh_job *j)
 /* env of workflow and job: each layer sees the ones before. */
 static int evaluate_layers(struct wh_job *j, struct wh_error *err)
 {
+    wh_say_debug(j, "Evaluating job-level environment variables");
     for (size_t i = 0; i < j->message->nenvironment; i++) {
         struct wh_template_env env = wh_context_template(j, WH_PLACE_STEP);
         wh_autovalue *layer = wh_token_eval_strings(j->message->environment[i], true, &env, err);
@@ -146,6 +147,7 @@ static int evaluate_layers(struct wh_job *j, struct wh_error *err)
 /* A token with `run` takes the place of all before it. */
 static int evaluate_defaults(struct wh_job *j, struct wh_error *err)
 {
+    wh_say_debug(j, "Evaluating job defaults");
     for (size_t i = 0; i < j->message->ndefaults; i++) {
         const struct wh_token *run = wh_token_get(j->message->defaults[i], "run");
         if (!run)
@@ -190,6 +192,7 @@ static int prepare_actions(struct wh_job *j, struct wh_error *err)
 
 static int set_up(struct wh_job *j, struct wh_error *err)
 {
+    wh_say_debug(j, "Starting: Set up job");
     say_runner(j);
     say_permissions(j);
     const char *source = wh_value_text(wh_object_get(j->github, "secret_source"));
@@ -198,13 +201,18 @@ static int set_up(struct wh_job *j, struct wh_error *err)
     const char *mode = wh_message_variable(j->message, "actions_cache_mode");
     if (mode && mode[0])
         wh_say(j, "Cache mode: %s", mode);
+    wh_say_debug(j, "Primary repository: %s", wh_value_text(wh_object_get(j->github, "repository")));
     say_proxies(j);
     wh_say(j, "Prepare workflow directory");
+    wh_say_debug(j, "Update context data");
     if (evaluate_layers(j, err) < 0 || evaluate_defaults(j, err) < 0 || wh_containers_prepare(j, err) < 0 ||
         prepare_actions(j, err) < 0)
         return -1;
     say_workflow(j);
     wh_say(j, "Complete job name: %s", j->message->job_display_name ? j->message->job_display_name : "");
+    if (wh_message_variable_bool(j->message, "process.clean", true))
+        wh_say_debug(j, "Collect running processes for tracking orphan processes.");
+    wh_say_debug(j, "Finishing: Set up job");
     return 0;
 }
 

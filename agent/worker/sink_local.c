@@ -73,7 +73,7 @@ static void summary(struct wh_sink *s, const struct wh_timeline *r, const char *
 
 static void write_result(struct local *l, const struct wh_github_completion *completion)
 {
-    wh_autojson *json = wh_github_completion_json(completion);
+    wh_autojson *json = wh_github_completejob_body(completion);
     cJSON_AddItemToObject(json, "summaries", wh_steal(&l->summaries));
     wh_autofree char *text = cJSON_Print(json);
     (void)wh_write_all(l->result, text, strlen(text), NULL);

@@ -508,6 +508,9 @@ static void name_again(struct wh_job *j, struct wh_run *run)
     env.eval.trace = NULL;
     char *display = wh_step_display_name(run->step, &env);
     wh_strv_free(env.errors);
+    if (!wh_streq(display, run->display))
+        wh_say_debug(j, "Set step '%s' display name to: '%s'", run->step->name ? run->step->name : "",
+                     display);
     free(run->display);
     run->display = display;
     wh_autofree char *masked = wh_mask_text(j->masker, display);
@@ -547,14 +550,17 @@ static void run_step(struct wh_job *j, struct wh_run *run)
         complete(j, run, WH_TASK_FAILED);
         return;
     }
-    name_again(j, run);
     wh_autoerror err = {0};
     wh_say_debug(j, "Evaluating condition for step: '%s'", run->display);
     bool blind = j->cancel == WH_CANCEL_SHUTDOWN || j->cancel == WH_CANCEL_LOST;
+    if (blind)
+        wh_say_debug(j, "Skip evaluate condition on runner shutdown.");
+    else
+        name_again(j, run);
     int wanted = blind ? 0 : wh_context_condition(j, wh_run_condition(run), &err);
     if (wanted <= 0) {
         if (wanted < 0)
-            wh_say_error(j, "%s", wh_error_text(&err));
+            wh_say_error(j, "The template is not valid. %s", wh_error_text(&err));
         run->result = wanted < 0 ? WH_TASK_FAILED : WH_TASK_SKIPPED;
         complete(j, run, run->result);
         return;
