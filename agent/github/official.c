@@ -222,14 +222,19 @@ static int read_credentials(struct wh_view bytes, struct wh_runner_config *confi
     return config->authorization_url ? 0 : missing(err, what, "authorizationUrl");
 }
 
+int gh_official_settings(struct wh_view runner, struct wh_view credentials, struct wh_runner_config *config,
+                         struct wh_error *err)
+{
+    return read_runner(runner, config, err) || read_credentials(credentials, config, err) ? -1 : 0;
+}
+
 int wh_official_read(const struct wh_view files[WH_OFFICIAL_FILES], struct wh_official *out,
                      struct wh_error *err)
 {
     wh_autorunner *config = wh_calloc(1, sizeof *config);
     struct wh_view params = files[WH_FILE_RSAPARAMS];
     memset(out, 0, sizeof *out);
-    if (read_runner(files[WH_FILE_RUNNER], config, err) ||
-        read_credentials(files[WH_FILE_CREDENTIALS], config, err))
+    if (gh_official_settings(files[WH_FILE_RUNNER], files[WH_FILE_CREDENTIALS], config, err))
         return -1;
     out->key = wh_rsa_key_import_params(params.data, params.len, err);
     if (!out->key)

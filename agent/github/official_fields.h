@@ -26,6 +26,10 @@ extern const struct gh_field gh_credential_fields[]; /* of .credentials' data; l
 #define GH_FOREIGN_RUNNER "runner"
 #define GH_FOREIGN_CREDENTIALS "credentials"
 
+/* .runner and .credentials alone. */
+int gh_official_settings(struct wh_view runner, struct wh_view credentials, struct wh_runner_config *config,
+                         struct wh_error *err);
+
 static inline void *gh_field_at(const struct wh_runner_config *config, const struct gh_field *field)
 {
     return (char *)config + field->offset;

@@ -48,7 +48,8 @@ void gh_facts_read_body(const char *body, size_t len, struct gh_facts *out)
     const char *type = wh_json_string(json, "typeKey");
     if (type && *type) {
         const char *dot = strrchr(type, '.');
-        out->v1_type = wh_strndup(dot ? dot + 1 : type, WH_MAX_ERROR_TYPE);
+        type = dot ? dot + 1 : type;
+        out->v1_type = wh_strndup(type, strnlen(type, WH_MAX_ERROR_TYPE));
     }
     out->v1_code = wh_json_int(json, "errorCode", 0);
 }

@@ -62,10 +62,11 @@ static char *unknown_token(const struct gh_rest_call *call)
 
 static char *no_rights(const struct gh_rest_call *call)
 {
-    static const char *const scopes[] = {"the scope repo (classic), or Administration: write (fine-grained)",
-                                         "the scope admin:org (classic), or Self-hosted runners: write "
-                                         "(fine-grained)",
-                                         "the scope manage_runners:enterprise (classic)"};
+    static const char *const scopes[] = {
+        "the scope repo (classic), or Administration: write (fine-grained)",
+        "the scope admin:org (classic), or Self-hosted runners: write (fine-grained)",
+        "the scope manage_runners:enterprise (classic)",
+    };
     static const char *const app_rights[] = {"the repository permission Administration: write",
                                              "the organisation permission Self-hosted runners: write",
                                              "the enterprise permission Self-hosted runners: write"};
