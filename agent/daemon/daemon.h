@@ -135,7 +135,7 @@ enum job_state {
 struct renewal {
     struct wh_later *later;
     int64_t locked_until_ns;
-    uint64_t started_ms;
+    uint64_t started_ms, lost_at_ms;
     unsigned errors;
     bool stopped;
 };

@@ -8,7 +8,8 @@
 #define FIRST_RENEW_TRIES 6
 #define LOCK_DEFAULT_NS ((int64_t)600 * 1000000000) /* where the service names no end */
 #define LOCK_MOST_MS ((uint64_t)15 * 60 * 1000)     /* a whole lock and its grace */
-#define LOCK_GRACE_NS ((int64_t)300 * 1000000000)
+#define LOCK_LEAST_NS ((int64_t)60 * 1000000000)
+#define LOCK_GRACE_MS ((uint64_t)300 * 1000)
 
 static void renew(void *data);
 
@@ -31,13 +32,23 @@ static void adopt_name(const struct runner *r)
         wh_log_warning("%s: keep its new name: %s", c->name, wh_error_text(&err));
 }
 
+/* The service names the end by its own clock; it is kept by one that nobody sets. (Asleep, that clock stands:
+ * after it, the service's 404 says what the lock is worth.) */
+static void hold_until(struct jobrun *j, int64_t until_ns)
+{
+    int64_t service_ns = wh_now_ns() + wh_http_client_clock_skew(j->r->d->http) * 1000000000;
+    int64_t left_ns = until_ns ? WH_MAX(until_ns - service_ns, LOCK_LEAST_NS) : LOCK_DEFAULT_NS;
+    j->renewal.locked_until_ns = wh_now_ns() + left_ns; /* for people */
+    j->renewal.lost_at_ms = wh_mono_ms() + (uint64_t)left_ns / 1000000 + LOCK_GRACE_MS;
+}
+
 static void renewed(struct jobrun *j, int64_t locked_until_ns)
 {
     adopt_name(j->r);
     if (j->renewal.errors)
         wh_log_info("the job's lock is renewed again");
     j->renewal.errors = 0;
-    j->renewal.locked_until_ns = locked_until_ns ? locked_until_ns : wh_now_ns() + LOCK_DEFAULT_NS;
+    hold_until(j, locked_until_ns);
     again(j, RENEW_EVERY_MS, RENEW_EVERY_MS);
     if (j->state == JOB_FIRST_RENEW)
         jobrun_first_renewed(j, true, NULL);
@@ -71,8 +82,7 @@ static void on_renewed(void *data, int status, int64_t locked_until_ns, struct w
         first_failed(j, status, err);
         return;
     }
-    /* A wall clock that jumps must not end a job: the service's 404 will, if it is over. */
-    bool expired = wh_now_ns() > j->renewal.locked_until_ns + LOCK_GRACE_NS;
+    bool expired = wh_mono_ms() > j->renewal.lost_at_ms;
     if (status == 404 || expired) {
         renewal_stop(j);
         jobrun_lost(j, status == 404 ? "the service does not know the job any more"
@@ -95,7 +105,7 @@ static void renew(void *data)
 void renewal_start(struct jobrun *j)
 {
     j->renewal.started_ms = wh_mono_ms();
-    j->renewal.locked_until_ns = wh_now_ns() + LOCK_DEFAULT_NS;
+    hold_until(j, 0);
     renew(j);
 }
 
