@@ -127,6 +127,7 @@ def test_checkout_inputs(online: Wherry, runs: Runs) -> None:
     runs.client.check()
 
 
+# spec 12: checkout credentials
 def test_checkout_removes_its_credentials(online: Wherry, runs: Runs) -> None:
     job = runs.run(steps("uses: actions/checkout@v4", "name: look\nrun: git config --get-regexp extraheader | cut -d' ' -f1"))
     assert "extraheader" in step_log(job, "look")

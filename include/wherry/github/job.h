@@ -98,10 +98,10 @@ struct wh_github_completion {
     const struct wh_telemetry *telemetry;
     size_t ntelemetry;
 };
+/* completejob's body without the ids, owned. */
+cJSON *wh_github_completejob_body(const struct wh_github_completion *completion);
 /* A completion as JSON, to be kept until it was accepted, and read again (then all texts are owned: clear
  * it). WH_E_CORRUPT: it names no conclusion. */
-cJSON *
-wh_github_completejob_body(const struct wh_github_completion *completion); /* as the service gets it; owned */
 cJSON *wh_github_completion_json(const struct wh_github_completion *completion);
 int wh_github_completion_read(const cJSON *json, struct wh_github_completion *out, struct wh_error *err);
 /* To one whose texts are owned; takes step over. */
