@@ -45,6 +45,13 @@ struct gh_upload {
     char *why;        /* the latest trouble */
     struct gh_upload *next, *prev;
 };
+struct gh_blob_url { /* of an answer; url is borrowed from it */
+    const char *url;
+    bool azure;     /* x-ms-* headers are wanted */
+    uint64_t limit; /* bytes; 0: none */
+};
+int gh_blob_url_read(const cJSON *answer, enum wh_spool_kind kind, struct gh_blob_url *out,
+                     struct wh_error *err);
 void gh_upload_pump(struct gh_upload *u); /* does the next thing, if nothing is under way */
 void gh_upload_clear(struct gh_upload *u);
 

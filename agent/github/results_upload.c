@@ -132,29 +132,42 @@ static bool call_failed(struct gh_upload *u, struct gh_answer *answer)
     return true;
 }
 
+int gh_blob_url_read(const cJSON *answer, enum wh_spool_kind kind, struct gh_blob_url *out,
+                     struct wh_error *err)
+{
+    const char *url = wh_json_string(answer, url_fields[kind]);
+    const char *storage = wh_json_string(answer, "blob_storage_type");
+    int64_t limit = wh_json_int(answer, "soft_size_limit", 0);
+    if (!url || !*url)
+        return wh_fail(err, WH_E_PROTOCOL, "%s: the answer has no %s", url_methods[kind], url_fields[kind]);
+    if (!wh_starts_with_ci(url, "https://") && !wh_starts_with_ci(url, "http://"))
+        return wh_fail(err, WH_E_PROTOCOL, "%s: %s is no URL of HTTP", url_methods[kind], url_fields[kind]);
+    *out = (struct gh_blob_url){.url = url,
+                                .azure = !wh_streq_ci(storage, "BLOB_STORAGE_TYPE_UNSPECIFIED"),
+                                .limit = limit > 0 ? (uint64_t)limit : 0};
+    return 0;
+}
+
 static void on_url(void *data, struct gh_answer *answer)
 {
     struct gh_upload *u = data;
     u->call = NULL;
     if (call_failed(u, answer))
         return;
-    const char *url = wh_json_string(answer->json, url_fields[u->kind]);
-    const char *storage = wh_json_string(answer->json, "blob_storage_type");
-    if (!url || !*url) {
-        wh_autoerror err = {0};
-        wh_fail(&err, WH_E_PROTOCOL, "%s: the answer has no %s", url_methods[u->kind], url_fields[u->kind]);
+    struct gh_blob_url got;
+    wh_autoerror err = {0};
+    if (gh_blob_url_read(answer->json, u->kind, &got, &err) < 0) {
         try_again(u, &err, 0);
         return;
     }
-    int64_t limit = wh_json_int(answer->json, "soft_size_limit", 0);
-    if (u->kind == WH_SPOOL_SUMMARY && limit > 0 && log_size(u) > (uint64_t)limit) {
-        wh_autofree char *why = wh_printf("%llu bytes are more than the service takes (%lld)",
-                                          (unsigned long long)log_size(u), (long long)limit);
+    if (u->kind == WH_SPOOL_SUMMARY && got.limit > 0 && log_size(u) > got.limit) {
+        wh_autofree char *why = wh_printf("%llu bytes are more than the service takes (%llu)",
+                                          (unsigned long long)log_size(u), (unsigned long long)got.limit);
         lose(u, why);
         return;
     }
-    u->url = wh_strdup(url);
-    u->azure = !wh_streq_ci(storage, "BLOB_STORAGE_TYPE_UNSPECIFIED");
+    u->url = wh_strdup(got.url);
+    u->azure = got.azure;
     gh_upload_pump(u);
 }
 

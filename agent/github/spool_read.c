@@ -145,6 +145,8 @@ void spool_release(struct wh_spool *s)
         unlinkat(s->dir, name, 0);
         gone++;
     }
+    if (gone == 0)
+        return;
     s->nsegments -= gone;
     memmove(s->segments, s->segments + gone, s->nsegments * sizeof *s->segments);
 }
