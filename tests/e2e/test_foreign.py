@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.server
 import io
+import os
+import shutil
+import subprocess
 import tarfile
 import threading
 from pathlib import Path
@@ -351,4 +355,111 @@ def test_private_archive_that_is_refused(online: Wherry, runs: Runs, actions: Ac
     actions.client.options(action_archives={"acme/tool@v1": archives.url + "/not-there"})
     job = runs.run(steps("uses: acme/tool@v1"))
     assert job["conclusion"] == "failed" and "answered 404" in setup_log(job) and len(archives.seen) == 1
+    runs.client.check()
+
+
+# ---- Node.js ------------------------------------------------------------------------------------------------------
+
+def node_archive(name: str, says: str) -> bytes:
+    """A stand-in for a release: a program that runs the machine's own node."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        data = f"#!/bin/sh\necho {says}\nexec /usr/bin/env node \"$@\"\n".encode()
+        info = tarfile.TarInfo(f"{name}/bin/node")
+        info.size, info.mode = len(data), 0o755
+        archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def test_node_from_the_mirror(wherry: Wherry, runs: Runs, actions: Actions, archives: Archives) -> None:
+    machine = {"x86_64": "x64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+    name = f"node-v24.99.0-linux-{machine}"
+    body = node_archive(name, "of the mirror")
+    archives.bodies[f"/dist/latest-v24.x/{name}.tar.gz"] = body
+    archives.bodies["/dist/latest-v24.x/SHASUMS256.txt"] = f"{'0' * 64}  {name}.tar.gz\n".encode()
+    actions.add("acme/new", {"action.yml": "runs: {using: node24, main: main.js}\n", "main.js": "console.log('ran on ' + process.argv.length)\n"})
+    wherry.register(runs.client)
+    # A machine whose own node is too old for it, or none.
+    old = wherry.folder / "bin"
+    old.mkdir()
+    (old / "node").write_text("#!/bin/sh\ncase $1 in --version) echo v12.1.0;; *) echo never;; esac\n")
+    (old / "node").chmod(0o755)
+    wherry.start(client=runs.client, WHERRY_NODE_MIRROR=archives.url + "/dist/", PATH=f"{old}:{os.environ['PATH']}")
+    job = runs.run(steps("uses: acme/new@v1"))
+    assert job["conclusion"] == "failed" and "has the SHA-256" in step_log(job, "Run acme/new@v1"), step_log(job, "Run acme/new@v1")
+    archives.bodies["/dist/latest-v24.x/SHASUMS256.txt"] = f"{'1' * 64}  other.tar.gz\n{hashlib.sha256(body).hexdigest()}  {name}.tar.gz\n".encode()
+    for _ in range(2):
+        job = runs.run(steps("uses: acme/new@v1"))
+        assert "of the mirror" in step_log(job, "Run acme/new@v1")
+    assert [path for path, _ in archives.seen].count(f"/dist/latest-v24.x/{name}.tar.gz") == 2  # the refused one, and one that stays
+    runs.client.check()
+
+
+def test_node_from_externals(wherry: Wherry, runs: Runs, actions: Actions) -> None:
+    externals = wherry.folder / "externals/node20/bin"
+    externals.mkdir(parents=True)
+    (externals / "node").write_text("#!/bin/sh\necho external\nexec /usr/bin/env node \"$@\"\n")
+    (externals / "node").chmod(0o755)
+    actions.add("acme/js", js_files())
+    wherry.register(runs.client)
+    wherry.start(client=runs.client, WHERRY_EXTERNALS=str(wherry.folder / "externals"))
+    job = runs.run(steps("uses: acme/js@v1"))
+    assert "external\nstage main.js" in step_log(job, "Run acme/js@v1")
+    runs.client.check()
+
+
+def test_native_off(wherry: Wherry, runs: Runs, actions: Actions) -> None:
+    actions.add("actions/checkout", {"action.yml": "runs: {using: node20, main: main.js}\n", "main.js": "console.log('the foreign one')\n"}, ref="refs/tags/v4")
+    wherry.register(runs.client)
+    wherry.start(client=runs.client, WHERRY_NATIVE_OFF="docker/login-action, actions/checkout")
+    job = runs.run(steps("uses: actions/checkout@v4"))
+    assert "the foreign one" in step_log(job, "Run actions/checkout@v4")
+    runs.client.check()
+
+
+TOOLKIT = r"""
+const core = require('@actions/core');
+const exec = require('@actions/exec');
+const io = require('@actions/io');
+(async () => {
+  core.info(`who ${core.getInput('who')} list ${core.getMultilineInput('list').length} yes ${core.getBooleanInput('yes')}`);
+  core.setSecret('hush-hush');
+  core.info('a hush-hush word');
+  core.setOutput('object', {a: [1, 2]});
+  core.exportVariable('FROM_TOOLKIT', 'line one\nline two');
+  core.addPath(process.cwd() + '/tools');
+  core.saveState('kept', 'state');
+  core.warning('beware', {file: 'README.md', startLine: 1, title: 'T'});
+  await core.summary.addHeading('Title').addRaw('text').write();
+  await core.group('grouped', async () => { await exec.exec('echo', ['by exec']); });
+  core.info('which ' + (await io.which('sh', true)));
+  if (core.getState('kept')) core.info('post has ' + core.getState('kept'));
+  else if (core.getInput('fail')) core.setFailed('as wished');
+})();
+"""
+
+
+@pytest.mark.long
+def test_the_official_toolkit(wherry: Wherry, runs: Runs, actions: Actions) -> None:
+    """The packages that GitHub's own actions are made of, from npm, as they would be bundled."""
+    if not shutil.which("npm"):
+        pytest.skip("no npm here")
+    wherry.register(runs.client)
+    wherry.start(client=runs.client, PATH="/usr/sbin:/usr/bin:/sbin:/bin")
+    folder = actions.place / "actions/acme/toolkit"
+    folder.mkdir(parents=True)
+    subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), "@actions/core@1", "@actions/exec@1", "@actions/io@1"],
+                   check=True, timeout=180)
+    actions.add("acme/toolkit", {"action.yml": "inputs: {who: {}, list: {}, 'yes': {default: 'true'}, fail: {}}\nruns: {using: node20, main: m.js, post: m.js}\n",
+                                 "m.js": TOOLKIT})
+    job = runs.run(steps("id: t\nuses: acme/toolkit@v1\nwith: {who: you, list: \"a\\nb\"}", "name: after\nrun: echo \"$FROM_TOOLKIT\"; echo $PATH; echo '${{ steps.t.outputs.object }}'",
+                         "if: always()\nuses: acme/toolkit@v1\nwith: {fail: 1}"))
+    log = step_log(job, "Run acme/toolkit@v1")
+    assert "who you list 2 yes true" in log and "a *** word" in log and "##[group]grouped\n[command]/usr/bin/echo by exec\nby exec\n##[endgroup]" in log, log
+    assert "which /usr/bin/sh" in log or "which /bin/sh" in log
+    after = step_log(job, "after")
+    assert "line one\nline two\n" in after and "/web/web/tools:" in after and '{"a":[1,2]}' in after
+    assert job["conclusion"] == "failed" and any(a["message"] == "beware" and a["title"] == "T" for a in job["annotations"])
+    assert any("<h1>Title</h1>" in blob["text"] for blob in job["summaries"].values())
+    assert "post has state" in step_log(job, "Post Run acme/toolkit@v1")
     runs.client.check()

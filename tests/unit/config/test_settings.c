@@ -162,7 +162,7 @@ static void mistakes(void **state)
            "2:9: runners[0].name: a name that begins with '{' stands in quotes: \"{host}-{index}\"");
     expect("runners:\n- {name: a}\n", "2:3: runners[0]: it has no url, and there is no service.url");
     expect("runners:\n- {name: 'a{what}', url: 'https://h/o'}\n",
-           "2:11: runners[0]: {what} stands for nothing: there are {host}, {index} and {arch}");
+           "2:10: runners[0]: {what} stands for nothing: there are {host}, {index} and {arch}");
     expect("runners:\n- {name: a, url: 'https://h/o', credentials: b}\n",
            "2:46: runners[0]: there is no entry 'b' in credentials");
     expect(
