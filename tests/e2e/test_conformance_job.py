@@ -252,3 +252,19 @@ def test_every_row_of_what_users_rely_on_is_named() -> None:
             "commands", "[command] lines", "stdin", "checkout credentials", "daemons", "secrets", "annotations", "comparison",
             "GITHUB_ENV heredoc", "getInput trimming", "exit code 128 and above"}
     assert named == rows
+
+
+def test_compatibility_names_tests_that_exist() -> None:
+    root = CASES.parents[2]
+    rows = re.findall(r"^\|.*\| ([a-z0-9_/:]+) \|$", (root / "docs/compatibility.md").read_text(), re.M)
+    assert len(rows) >= 80
+    for row in (row for row in rows if row != "test"):
+        kind, _, rest = row.partition("/")
+        if kind == "e2e":
+            name, _, function = rest.partition(":")
+            assert f"def {function}(" in (root / f"tests/e2e/test_{name}.py").read_text(), row
+        elif kind == "unit":
+            room, _, name = rest.partition("/")
+            assert (root / f"tests/unit/{room}/test_{name}.c").exists(), row
+        else:
+            assert kind == "job" and (CASES / f"{rest}.yml").exists(), row
