@@ -46,3 +46,99 @@ def test_a_job_of_v1(listening, runs: Runs, client: Client) -> None:
     assert job["conclusion"] == "succeeded" and "hello from box1" in step_log(job, "hello")
     assert job["renewals"]
     client.check()
+
+
+@pytest.mark.parametrize("results", [False, True])
+def test_a_failing_job_of_v1(listening, runs: Runs, client: Client, results: bool) -> None:
+    """Results, annotations and outputs are the same as of the run service; with a results service beside, too."""
+    listening(job_flow="pipelines", v1_results=results)
+    job = runs.run(steps("name: bad\nrun: |\n  echo '::error file=a.c,line=3::broken here'\n  exit 3", "name: never\nrun: echo no"))
+    by = {r["name"]: r for r in job["results"]}
+    assert job["conclusion"] == "failed" and by["bad"]["conclusion"] == "failed" and by["never"]["conclusion"] == "skipped"
+    assert {"level": "failure", "message": "broken here", "path": "a.c", "startLine": 3}.items() <= by["bad"]["annotations"][0].items()
+    client.check()
+
+
+def test_cancel_a_job_of_v1(listening, runs: Runs, client: Client) -> None:
+    listening(job_flow="pipelines")
+    ident = runs.queue(steps("name: long\nrun: echo started; sleep 60", "name: last\nif: always()\nrun: echo the last"))
+    client.wait_for_text(ident, "started")
+    client.cancel(ident)
+    job = client.wait(ident)
+    assert job["conclusion"] == "canceled" and "the last" in step_log(job, "last")
+    client.check()
+
+
+@pytest.mark.parametrize("flow", ["run", "pipelines", "message"])
+@pytest.mark.parametrize("migrate", ["message", "session"])
+def test_migration_to_a_broker(listening, runs: Runs, client: Client, migrate: str, flow: str) -> None:
+    """A V1 session polls the broker that it is sent to, and goes back when that word is taken back."""
+    listening(v1_migrate=migrate, job_flow=flow)
+    assert runs.run(HELLO)["conclusion"] == "succeeded"
+    assert client.requests(endpoint="broker.message")
+    client.options(v1_migrate="")
+    if migrate == "session":
+        client.fault("broker.message", "status", status=500)
+    assert runs.run(HELLO)["conclusion"] == "succeeded"
+    client.check()
+
+
+@pytest.mark.parametrize("listener,flow", [("v2", "pipelines"), ("v2", "message"), ("v1", "message")])
+def test_mixed(listening, runs: Runs, client: Client, listener: str, flow: str) -> None:
+    """Registration, listener and kind of job are chosen apart from each other."""
+    listening(listener=listener, job_flow=flow)
+    assert runs.run(HELLO)["conclusion"] == "succeeded"
+    client.check()
+
+
+def test_messages_are_deleted(listening, runs: Runs, client: Client) -> None:
+    """Each message is deleted once it was dealt with; what is for GitHub's own programs does not disturb."""
+    wherry = listening(job_flow="pipelines")
+    runner = client.runner()["id"]
+    for kind, body in (("AgentRefresh", {"agentId": runner, "targetVersion": "2.999.0"}), ("RunnerRefresh", {"target_version": "2.999.0"}),
+                       ("HostedRunnerShutdown", {}), ("SomethingNew", {"a": 1}), ("ForceTokenRefresh", {}), ("BrokenOne", "{")):
+        client.message(runner, kind, body)
+    assert runs.run(HELLO, timeout=90)["conclusion"] == "succeeded"
+    assert len(client.requests(endpoint="v1.message-delete")) == 7
+    assert wherry.alive
+    client.check()
+
+
+def test_a_job_that_comes_again(listening, runs: Runs, client: Client) -> None:
+    """The deletion of a job's message is lost: it is not run twice, and its message goes."""
+    listening(job_flow="pipelines", v1_redeliver=0.5)
+    client.fault("v1.message-delete", "status", status=500)
+    job = runs.run(steps("name: hello\nrun: sleep 3"))
+    assert job["conclusion"] == "succeeded" and job["completions"] == 1
+    assert len(client.requests(endpoint="v1.message-delete")) == 2
+    client.check()
+
+
+def test_a_key_that_does_not_fit(listening, runs: Runs, client: Client) -> None:
+    """A message under another key: it goes, and a new session is made."""
+    wherry = listening()
+    client.message(client.runner()["id"], "JobCancellation", "x" * 32, iv="AAAAAAAAAAAAAAAAAAAAAA==")
+    assert runs.run(HELLO)["conclusion"] == "succeeded"
+    assert len(client.requests(endpoint="v1.session")) == 2 and "session's key" in wherry.log_text()
+    client.check()
+
+
+def test_session_expired(listening, runs: Runs, client: Client) -> None:
+    listening(job_flow="pipelines")
+    client.expire_session(client.runner()["id"])
+    assert runs.run(HELLO)["conclusion"] == "succeeded"
+    client.check()
+
+
+def test_the_agent_was_deleted(listening, client: Client) -> None:
+    wherry = listening()
+    client.call("DELETE", f"/runners/{client.runner()['id']}")
+    assert wherry.wait(30) in (0, 1)
+    assert "not registered" in wherry.log_text()
+
+
+def test_renamed(listening, runs: Runs, client: Client) -> None:
+    """A renewal tells the runner's new name."""
+    wherry = listening(job_flow="pipelines", v1_rename="box-of-ann")
+    assert runs.run(HELLO)["conclusion"] == "succeeded"
+    assert "box-of-ann" in (wherry.state / "runners/box1/runner.json").read_text()

@@ -121,21 +121,22 @@ class Control:
         self._send(job.runner or 0, "JobCancellation", body, job.id, spec.get("repeat", False))
         return web.json_response({"at": self._service.clock.stamp()})
 
-    def _send(self, runner: int, kind: str, body: str, job: str | None = None, repeat: bool = False, ident: int | None = None) -> None:
+    def _send(self, runner: int, kind: str, body: str, job: str | None = None, repeat: bool = False, ident: int | None = None,
+              iv: str | None = None) -> None:
         service = self._service
         target = service.runners.get(runner)
         if target is None:
             raise web.HTTPNotFound(text="no such runner")
         service.recorder.note(f"sends {kind} to {target.name}: {body}")
-        target.queue.append(Message(service.next_message() if ident is None else ident, kind, body, job, repeat))
+        target.queue.append(Message(service.next_message() if ident is None else ident, kind, body, job, repeat, iv))
         service.notify()
 
     async def message(self, request: web.Request) -> web.Response:
-        """Any message to a runner: {"type", "body": object or string, "id"?, "repeat"?}."""
+        """Any message to a runner: {"type", "body": object or string, "id"?, "repeat"?, "iv"?}."""
         spec = await request.json()
         body = spec.get("body", "")
         self._send(int(request.match_info["id"]), spec["type"], body if isinstance(body, str) else json.dumps(body), spec.get("job"),
-                   spec.get("repeat", False), spec.get("id"))
+                   spec.get("repeat", False), spec.get("id"), spec.get("iv"))
         return web.json_response({"at": self._service.clock.stamp()})
 
     async def expire_session(self, request: web.Request) -> web.Response:

@@ -67,7 +67,7 @@ def _open(call: Call) -> Job:
 
 
 # -- records ---------------------------------------------------------------------------------------------------------
-def _see_step(call: Call, job: Job, record: dict[str, Any]) -> None:
+def _see_step(call: Call, job: Job, before: str | None, record: dict[str, Any]) -> None:
     """A task's record as a step of the job."""
     name = f"record {record.get('order')} {record.get('name')!r}"
     if record.get("parentId") != job.id:
@@ -81,10 +81,12 @@ def _see_step(call: Call, job: Job, record: dict[str, Any]) -> None:
         call.error("record", f"{name} is {record['state']} with finishTime {record.get('finishTime')} and result {record.get('result')}", job)
     seen = job.steps.setdefault(record["id"], StepSeen(record["id"], record["order"], record["name"]))
     status, order = STATES[record["state"]], {5: 0, 0: 1, 3: 2, 6: 3}
-    if order[status] < order.get(seen.status, 0) and seen.history:
+    if before is not None and order[status] < order[STATES[before]]:
         call.error("record", f"{name} goes back to {record['state']}", job)
     if seen.number != record["order"]:
         call.error("record", f"{name} had order {seen.number} before", job)
+    if job.change_order:
+        return  # a results service beside has told of this step, and maybe of more
     seen.name, seen.status, seen.conclusion = record["name"], status, CONCLUSIONS[record.get("result")]
     seen.started_at, seen.completed_at = record.get("startTime"), record.get("finishTime")
     seen.history.append((call.service.clock.stamp(), seen.status, seen.conclusion))
@@ -107,6 +109,7 @@ async def records(call: Call) -> web.Response:
     if len({r["id"] for r in body["value"]}) != len(body["value"]):
         call.error("record", "a record is twice in one call", job)
     for change in body["value"]:
+        before = job.records.get(change["id"], {}).get("state")
         merged = {**job.records.get(change["id"], {}), **{k: v for k, v in change.items() if v is not None}}
         job.records[change["id"]] = merged
         log = (change.get("log") or {}).get("id")
@@ -117,7 +120,7 @@ async def records(call: Call) -> web.Response:
                 call.error("record", "the job's record must have the job's id", job)
             _see_job(call, job, merged)
         elif merged.get("type") == "Task":
-            _see_step(call, job, merged)
+            _see_step(call, job, before, merged)
         else:
             call.error("record", f"a record of type {merged.get('type')!r}", job)
     call.service.notify()
