@@ -168,15 +168,17 @@ def killed_agents(wherry: Wherry, runs: Runs, client: Client, rounds: int) -> di
 
 
 def ended(client: Client, ident: str) -> str:
-    """How the job ended. One acquired job can't be finished by anybody: killed before the answer was on our disk. Nobody renews
-    it, so it shows by being ``acquired`` for ever, and ends when its lock does."""
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
+    """How the job ended. Two instants leave a job that no runner can end: killed before the announcement was read (the service
+    gives it to another runner after two minutes), or before the acquired message was on our disk (it ends with its lock)."""
+    began = time.monotonic()
+    while time.monotonic() < began + 90:
         job: dict[str, Any] = client.job(ident)
         if job["conclusion"]:
             return str(job["conclusion"])
-        if job["state"] == "acquired" and not job["renewals"] and any(
-                r["status"] == 409 for r in client.requests(job=ident, endpoint="run.acquire")):
+        asked = client.requests(job=ident, endpoint="run.acquire")
+        if job["state"] == "acquired" and not job["renewals"] and any(r["status"] == 409 for r in asked):
+            return "unknown"
+        if job["state"] == "assigned" and time.monotonic() > began + 8 and not asked:
             return "unknown"
         time.sleep(0.05)
     raise AssertionError(f"job {ident} is {client.job(ident)['state']}")

@@ -143,7 +143,11 @@ def descendants(pid: int) -> list[int]:
     found, queue = [], [pid]
     while queue:
         parent = queue.pop()
-        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+        try:
+            tasks = list(Path(f"/proc/{parent}/task").glob("*/children"))
+        except OSError:
+            continue  # it ended meanwhile
+        for task in tasks:
             try:
                 children = [int(child) for child in task.read_text().split()]
             except OSError:
