@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "wherry/base/fs.h"
+#include "wherry/net/http.h"
 
 #define TOKEN_VARIABLE "ACTIONS_RUNNER_INPUT_TOKEN"
 #define PAT_VARIABLE "ACTIONS_RUNNER_INPUT_PAT"
@@ -93,6 +94,9 @@ bool cmd_authority_option(struct cmd_authority *a, int option, char *value)
         return true;
     case CMD_APP_KEY:
         a->app_key = value;
+        return true;
+    case CMD_CA_FILE:
+        setenv(WH_CA_FILE_ENV, value, 1);
         return true;
     default:
         return false;

@@ -7,14 +7,25 @@
 #include "wherry/config/runner.h"
 #include "wherry/github/authority.h"
 
+/* clang-format off */
 #define CMD_AUTHORITY_OPTIONS                                                                                \
-    {"token", required_argument, NULL, CMD_TOKEN}, {"token-file", required_argument, NULL, CMD_TOKEN_FILE},  \
-        {"pat", required_argument, NULL, CMD_PAT}, {"app-id", required_argument, NULL, CMD_APP_ID},          \
-        {"app-installation", required_argument, NULL, CMD_APP_INSTALLATION},                                 \
-    {                                                                                                        \
-        "app-key", required_argument, NULL, CMD_APP_KEY                                                      \
-    }
-enum { CMD_TOKEN = 1000, CMD_TOKEN_FILE, CMD_PAT, CMD_APP_ID, CMD_APP_INSTALLATION, CMD_APP_KEY };
+    {"token", required_argument, NULL, CMD_TOKEN},                                                           \
+    {"token-file", required_argument, NULL, CMD_TOKEN_FILE},                                                 \
+    {"pat", required_argument, NULL, CMD_PAT},                                                               \
+    {"app-id", required_argument, NULL, CMD_APP_ID},                                                         \
+    {"app-installation", required_argument, NULL, CMD_APP_INSTALLATION},                                     \
+    {"app-key", required_argument, NULL, CMD_APP_KEY},                                                       \
+    {"ca-file", required_argument, NULL, CMD_CA_FILE}
+/* clang-format on */
+enum {
+    CMD_TOKEN = 1000,
+    CMD_TOKEN_FILE,
+    CMD_PAT,
+    CMD_APP_ID,
+    CMD_APP_INSTALLATION,
+    CMD_APP_KEY,
+    CMD_CA_FILE
+};
 
 struct cmd_authority {
     char *token;            /* of --token: "-" or the token itself */
@@ -22,7 +33,8 @@ struct cmd_authority {
     const char *pat;        /* of --pat: "-" or a file's name */
     const char *app_id, *app_installation, *app_key;
 };
-/* Takes one of the options above; false if `option` is another. value: optarg. */
+/* Takes one of the options above (of --ca-file into the environment, where all HTTP clients look); false if
+ * `option` is another. value: optarg. */
 bool cmd_authority_option(struct cmd_authority *a, int option, char *value);
 /* saved: the runner whose App may serve where nothing is given, or NULL. NULL with an error that names the
  * ways where there is none. */

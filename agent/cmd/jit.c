@@ -31,6 +31,7 @@ static const char help[] =
     "  --name NAME            its name (default: the host's name and a random part)\n"
     "  --runnergroup GROUP    name or number of its group (default: the default one)\n"
     "  --work DIR             its work folder (default: _work)\n"
+    "  --ca-file FILE         certificates to trust, PEM\n"
     "  --output FILE          write to this file (mode 0600) in place of standard output\n"
     "\n"
     "Example\n"

@@ -46,6 +46,7 @@ static const char help[] =
     "  --replace              take the place of a runner with the same name\n"
     "  --disableupdate        as the official program has it; wherry never replaces itself in any case\n"
     "  --runner-version V     version to name to the service (default: the newest official release)\n"
+    "  --ca-file FILE         certificates to trust, PEM (default: SSL_CERT_FILE, else the system's)\n"
     "  --state DIR            state folder (default: WHERRY_STATE, else /var/lib/wherry for root, else\n"
     "                         ~/.local/state/wherry)\n"
     "\n"
@@ -186,7 +187,8 @@ static int register_runner(struct arguments *a, struct wh_error *err)
     if (a->authority.app_id) {
         a->r.app_id = a->authority.app_id;
         a->r.app_installation = a->authority.app_installation;
-        a->r.app_key_file = key_file = realpath(a->authority.app_key, NULL);
+        key_file = realpath(a->authority.app_key, NULL);
+        a->r.app_key_file = key_file;
     }
     return cmd_register(&a->r, authority, err);
 }

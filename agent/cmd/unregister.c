@@ -28,6 +28,7 @@ static const char help[] =
     "  --local                delete the files here only (GitHub then lists the runner as offline)\n"
     "\n"
     "  --url URL              where the runner belongs; only for just-in-time runners that do not know\n"
+    "  --ca-file FILE         certificates to trust, PEM\n"
     "  --state DIR            state folder\n"
     "\n"
     "Examples\n"

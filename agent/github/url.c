@@ -115,7 +115,7 @@ static bool is_page(const char *name)
 
 static int check_parts(const char *url, const struct parts *p, struct wh_error *err)
 {
-    size_t count = wh_strv_len(p->names);
+    size_t count = p->names ? wh_strv_len(p->names) : 0;
     if (p->user)
         return wh_fail(err, WH_E_ARGUMENT,
                        "the URL holds a user name or password: give it without (tokens have --token-file and "
@@ -149,23 +149,23 @@ static int check_parts(const char *url, const struct parts *p, struct wh_error *
 
 static void set_scope(const struct parts *p, struct wh_github_url *out)
 {
-    bool pair = wh_strv_len(p->names) == 2;
-    if (!pair) {
+    const char *first = p->names[0], *second = p->names[1]; /* check_parts() saw one or two */
+    if (!second) {
         out->scope = WH_SCOPE_ORGANISATION;
-        out->owner = wh_strdup(p->names[0]);
+        out->owner = wh_strdup(first);
         out->entity = wh_printf("%s/orgs/%s/actions", out->api, out->owner);
-    } else if (wh_streq_ci(p->names[0], "enterprises")) {
+    } else if (wh_streq_ci(first, "enterprises")) {
         out->scope = WH_SCOPE_ENTERPRISE;
-        out->owner = wh_strdup(p->names[1]);
+        out->owner = wh_strdup(second);
         out->entity = wh_printf("%s/enterprises/%s/actions", out->api, out->owner);
     } else {
-        size_t len = strlen(p->names[1]);
+        size_t len = strlen(second);
         /* The address for git: no repository's name ends so. */
-        if (len > 4 && wh_ends_with(p->names[1], ".git"))
+        if (len > 4 && wh_ends_with(second, ".git"))
             len -= 4;
         out->scope = WH_SCOPE_REPOSITORY;
-        out->owner = wh_strdup(p->names[0]);
-        out->repo = wh_strndup(p->names[1], len);
+        out->owner = wh_strdup(first);
+        out->repo = wh_strndup(second, len);
         out->entity = wh_printf("%s/repos/%s/%s/actions", out->api, out->owner, out->repo);
     }
 }
@@ -189,7 +189,7 @@ int wh_github_url_parse(const char *url, struct wh_github_url *out, struct wh_er
     struct parts p = {0};
     memset(out, 0, sizeof *out);
     int code = parts_read(url, &p) ? check_parts(url, &p, err) : fail_shape(url, err);
-    if (code == 0)
+    if (code == 0 && p.names)
         set_addresses(&p, out);
     parts_clear(&p);
     return code;

@@ -201,13 +201,13 @@ def test_hundred_megabytes(wherry: Wherry, client: Client) -> None:
     assert "bytes" in attempt(wherry, client)
 
 
-def test_redirect_takes_no_credentials_along(wherry: Wherry, client: Client, place: Path) -> None:
+@pytest.mark.parametrize("endpoint, path", [("api.tenant", "/api/v3/actions/runner-registration"),
+                                            ("api.groups", "/api/v3/repos/acme/web/actions/runner-groups")])
+def test_redirect_takes_no_credentials_along(wherry: Wherry, client: Client, place: Path, endpoint: str, path: str) -> None:
     with ServiceProcess(place / "other.log") as other:
-        away = other.url.replace("127.0.0.1", "localhost") + "/api/v3/actions/runner-registration"
-        client.fault("api.tenant", "status", status=307, headers={"Location": away})
-        assert "redirects to another host" in attempt(wherry, client)
-        seen = other.client.requests()
-        assert all("authorization" not in {k.lower() for k in r.get("headers", {})} for r in seen)
+        client.fault(endpoint, "status", status=307, headers={"Location": other.url.replace("127.0.0.1", "localhost") + path})
+        assert "is for this host alone" in attempt(wherry, client)
+        assert other.client.requests() == []
 
 
 def test_tenant_elsewhere(wherry: Wherry, client: Client) -> None:

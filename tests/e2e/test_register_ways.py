@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 
 from tests.service.client import Client
+from tests.service.process import ServiceProcess
 
 from .support import app
 from .support.agent import Wherry
@@ -150,6 +151,15 @@ def test_address_for_git_and_slash(wherry: Wherry, client: Client) -> None:
     wherry.run("register", "--url", url + ".git/", "--name", "box1", check=True, env={"ACTIONS_RUNNER_INPUT_TOKEN": token})
     assert json.loads((wherry.state / "runners/box1/runner.json").read_text())["url"] == url
     client.check()
+
+
+def test_authority_of_ones_own(wherry: Wherry, place: Path) -> None:
+    with ServiceProcess(place / "tls.log", tls=True) as secure:
+        token, url = secure.client.token()
+        refused = wherry.run("register", "--url", url, "--token-file", "-", "--name", "box1", given=token)
+        assert refused.returncode == 1 and "certificate" in refused.stderr
+        wherry.run("register", "--url", url, "--token-file", "-", "--name", "box1", "--ca-file", secure.ca, given=token, check=True)
+        secure.client.check()
 
 
 # -- V1 --------------------------------------------------------------------------------------------------------------
