@@ -1,8 +1,7 @@
 /* Resolving actions: the launch service's answer, or the REST API's (runner-protocol.md §4.3). */
-#include "wherry/github/actions.h"
-
 #include <ctype.h>
 
+#include "github/actions_internal.h"
 #include "github/call.h"
 #include "wherry/base/clock.h"
 #include "wherry/base/digest.h"
@@ -173,11 +172,18 @@ static bool is_sha(const char *text)
     return true;
 }
 
+/* The launch service's word for it, or V1's. */
+static const char *either(const cJSON *object, const char *name, const char *v1)
+{
+    const char *text = wh_json_string(object, name);
+    return text ? text : wh_json_string(object, v1);
+}
+
 static int take_answer(struct wh_action_download *d, const cJSON *one, struct wh_error *err)
 {
-    const char *sha = wh_json_string(one, "resolved_sha");
-    const char *url = wh_json_string(one, "tar_url");
-    const char *name = wh_json_string(one, "resolved_name");
+    const char *sha = either(one, "resolved_sha", "resolvedSha");
+    const char *url = either(one, "tar_url", "tarballUrl");
+    const char *name = either(one, "resolved_name", "resolvedNameWithOwner");
     if (!is_sha(sha) || !url || (!wh_starts_with(url, "https://") && !wh_starts_with(url, "http://")))
         return wh_fail(err, WH_E_PROTOCOL, "the service's answer for action '%s@%s' has no commit or no URL",
                        d->name, d->ref);
@@ -189,12 +195,14 @@ static int take_answer(struct wh_action_download *d, const cJSON *one, struct wh
     if (token && token[0])
         d->token = wh_secret_new(token, strlen(token));
     const cJSON *package = wh_json_get(one, "package_details");
+    if (!package)
+        package = wh_json_get(one, "packageDetails");
     d->package_version = wh_strdup(wh_json_string(package, "version"));
-    d->package_digest = wh_strdup(wh_json_string(package, "manifest_digest"));
+    d->package_digest = wh_strdup(either(package, "manifest_digest", "manifestDigest"));
     return 0;
 }
 
-static int take_answers(struct wh_action_download *list, size_t n, const cJSON *json, struct wh_error *err)
+int gh_actions_take(struct wh_action_download *list, size_t n, const cJSON *json, struct wh_error *err)
 {
     const cJSON *actions = wh_json_get(json, "actions");
     for (size_t i = 0; i < n; i++) {
@@ -254,7 +262,7 @@ static int ask_launch(struct wh_http_client *http, const cJSON *facts, struct wh
     wh_autojson *json = wh_http_response_json(request, err);
     if (!json)
         return 0;
-    return take_answers(list, n, json, err) < 0 ? -1 : 1;
+    return gh_actions_take(list, n, json, err) < 0 ? -1 : 1;
 }
 
 /* ---- no service: a local run ---- */
@@ -310,19 +318,19 @@ int wh_github_actions_resolve(struct wh_http_client *http, const cJSON *facts,
                               struct wh_error *err)
 {
     bool launch = wh_json_string(facts, "launch") && wh_json_string(facts, "plan");
-    if (!launch && wh_json_get(facts, "v1"))
-        return wh_fail(err, WH_E_UNSUPPORTED,
-                       "actions of jobs from a server of the older generation can't be resolved yet");
+    bool v1 = !launch && wh_json_get(facts, "v1");
     for (int try = 1;; try++) {
         wh_autoerror why = {0};
-        int code = launch ? ask_launch(http, facts, list, n, &why) : ask_rest_all(http, facts, list, n, &why);
+        int code = launch ? ask_launch(http, facts, list, n, &why)
+                   : v1   ? gh_actions_ask_v1(http, facts, list, n, &why)
+                          : ask_rest_all(http, facts, list, n, &why);
         if (code > 0)
             return 0;
         if (code < 0 || try == WH_RESOLVE_TRIES)
             return wh_error_move(err, &why);
         /* Nobody else hurries a person's own run, and its errors are mostly that there is no network. */
-        uint64_t wait = launch ? wh_jitter(WH_RESOLVE_RETRY_MIN_MS, WH_RESOLVE_RETRY_MAX_MS)
-                               : wh_jitter(WH_RESOLVE_LOCAL_MIN_MS, WH_RESOLVE_LOCAL_MAX_MS);
+        uint64_t wait = launch || v1 ? wh_jitter(WH_RESOLVE_RETRY_MIN_MS, WH_RESOLVE_RETRY_MAX_MS)
+                                     : wh_jitter(WH_RESOLVE_LOCAL_MIN_MS, WH_RESOLVE_LOCAL_MAX_MS);
         wh_autofree char *text =
             wh_printf("Failed to resolve action download info. Error: %s", wh_error_text(&why));
         wh_autofree char *soon = wh_printf("Retrying in %.3f seconds", (double)wait / 1000);

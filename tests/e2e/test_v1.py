@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
@@ -10,6 +11,8 @@ from tests.service.client import Client, step_log
 
 from .conftest import Runs
 from .support.agent import Wherry
+from .support.gitserver import GitServer
+from .test_foreign import Actions, composite
 from .test_jobs import steps
 
 HELLO = steps("name: hello\nrun: echo hello from $RUNNER_NAME")
@@ -142,3 +145,16 @@ def test_renamed(listening, runs: Runs, client: Client) -> None:
     wherry = listening(job_flow="pipelines", v1_rename="box-of-ann")
     assert runs.run(HELLO)["conclusion"] == "succeeded"
     assert "box-of-ann" in (wherry.state / "runners/box1/runner.json").read_text()
+
+
+def test_actions_are_resolved(listening, runs: Runs, client: Client, git_server: GitServer, place: Path) -> None:
+    """By the V1 server's action download info; an action that is not there has the server's sentence."""
+    actions = Actions(client, git_server, place)
+    sha = actions.add("acme/greet", {"action.yml": composite("run: echo greetings from an action\nshell: bash")})
+    listening(job_flow="pipelines")
+    job = runs.run(steps("uses: acme/greet@v1"))
+    assert job["conclusion"] == "succeeded" and "greetings from an action" in job["log"]["text"] and sha in job["log"]["text"]
+    assert client.requests(endpoint="v1.downloads") and not client.requests(endpoint="launch.resolve")
+    job = runs.run(steps("uses: acme/greet@v9"))
+    assert job["conclusion"] == "failed" and "unable to find version `v9`" in job["log"]["text"]
+    client.check()

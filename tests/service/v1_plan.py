@@ -5,12 +5,11 @@ What it takes is kept in the form of the results service too (steps, blobs, comp
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from aiohttp import web
 
-from . import checks, feed, schema
+from . import checks, feed, resolve, schema
 from .endpoint import Call, Refuse, Route, answer
 from .model import Blob, Job, StepSeen, V1Log, guid
 from .runservice import RESULTS
@@ -253,12 +252,14 @@ async def downloads(call: Call) -> web.Response:
     found: dict[str, Any] = {}
     for wanted in call.json(_ACTIONS)["actions"]:
         key = f"{wanted['nameWithOwner']}@{wanted['ref']}"
-        if key in service.options.unknown_actions:
-            return v1_error(404, "UnresolvableActionDownloadInfoException", f"Unable to resolve action `{key}`, unable to find version `{wanted['ref']}`")
-        sha = hashlib.sha1(key.encode()).hexdigest()
+        sha = None if key in service.options.unknown_actions else await resolve.commit_of(call, wanted["nameWithOwner"], wanted["ref"])
+        if sha is None:
+            return v1_error(422, "UnresolvableActionDownloadInfoException", f"Unable to resolve action `{key}`, unable to find version `{wanted['ref']}`")
         base = f"{service.url}/api/v3/repos/{wanted['nameWithOwner']}"
         found[key] = {"nameWithOwner": wanted["nameWithOwner"], "resolvedNameWithOwner": wanted["nameWithOwner"], "resolvedSha": sha,
                       "ref": wanted["ref"], "tarballUrl": f"{base}/tarball/{sha}", "zipballUrl": f"{base}/zipball/{sha}"}
+        if token := service.options.action_tokens.get(wanted["nameWithOwner"]):
+            found[key]["authentication"] = {"token": token, "expiresAt": service.clock.iso(3600)}
     return answer(200, {"actions": found})
 
 
