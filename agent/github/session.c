@@ -19,7 +19,7 @@ struct wh_session *wh_session_new(struct wh_http_client *http, const struct wh_r
     s->version = wh_strdup(version);
     s->owner = wh_strdup(owner);
     s->agent_name = wh_strdup(config->agent_name ? config->agent_name : config->name);
-    s->tokens = wh_token_source_new(http, key, config->ps256, config->client_id, config->authorization_url);
+    s->tokens = wh_token_source_new(http, key, config);
     if (config->server_url && *config->server_url)
         s->tenant = gh_tenant_new(http, config->server_url, NULL, s->tokens);
     return s;

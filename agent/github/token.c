@@ -24,8 +24,7 @@ struct wh_token_wait {
 struct wh_token_source {
     struct wh_http_client *http;
     const struct wh_rsa_key *key;
-    bool ps256;
-    char *client_id, *url;
+    const struct wh_runner_config *config;
     struct wh_secret *token;
     uint64_t good_until_ms; /* monotonic */
     struct wh_http *flight;
@@ -37,14 +36,12 @@ struct wh_token_source {
 };
 
 struct wh_token_source *wh_token_source_new(struct wh_http_client *http, const struct wh_rsa_key *key,
-                                            bool ps256, const char *client_id, const char *authorization_url)
+                                            const struct wh_runner_config *config)
 {
     struct wh_token_source *s = wh_calloc(1, sizeof *s);
     s->http = http;
     s->key = key;
-    s->ps256 = ps256;
-    s->client_id = wh_strdup(client_id);
-    s->url = wh_strdup(authorization_url);
+    s->config = config;
     s->backoff = (struct wh_backoff){.min_ms = 1000, .max_ms = 20000};
     return s;
 }
@@ -61,8 +58,6 @@ void wh_token_source_free(struct wh_token_source *s)
         free(wait);
     }
     wh_secret_free(s->token);
-    free(s->client_id);
-    free(s->url);
     free(s);
 }
 
@@ -181,7 +176,7 @@ static void fetch(void *data)
 {
     struct wh_token_source *s = data;
     wh_autoerror err = {0};
-    struct wh_http *r = gh_token_request(s->http, s->key, s->ps256, s->client_id, s->url, s->url, &err);
+    struct wh_http *r = gh_token_request(s->http, s->key, s->config, &err);
     if (!r) {
         serve(s, WH_OUT_DENIED, &err);
         return;

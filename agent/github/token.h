@@ -11,9 +11,9 @@
 #define WH_MAX_TOKEN_SECONDS 86400 /* a longer life is cut to this */
 
 struct wh_token_source;
-/* key is borrowed. */
+/* config (its client, addresses and algorithm) and key are borrowed. */
 struct wh_token_source *wh_token_source_new(struct wh_http_client *http, const struct wh_rsa_key *key,
-                                            bool ps256, const char *client_id, const char *authorization_url);
+                                            const struct wh_runner_config *config);
 void wh_token_source_free(struct wh_token_source *source); /* waiters are dropped without a callback */
 
 /* The present token; NULL if there is none that will last. Borrowed until the next turn of the loop. */

@@ -9,12 +9,12 @@
 #define TOKEN_CALL_MS 30000
 #define FETCH_TRIES 3
 
-struct wh_http *gh_token_request(struct wh_http_client *http, const struct wh_rsa_key *key, bool ps256,
-                                 const char *client_id, const char *audience, const char *url,
-                                 struct wh_error *err)
+struct wh_http *gh_token_request(struct wh_http_client *http, const struct wh_rsa_key *key,
+                                 const struct wh_runner_config *config, struct wh_error *err)
 {
+    const char *url = config->oauth_endpoint_url ? config->oauth_endpoint_url : config->authorization_url;
     int64_t now_s = wh_now_ns() / 1000000000 + wh_http_client_clock_skew(http);
-    char *jwt = wh_assertion(key, ps256, client_id, audience, now_s, err);
+    char *jwt = wh_assertion(key, config->ps256, config->client_id, config->authorization_url, now_s, err);
     if (!jwt)
         return NULL;
     char *form = wh_printf("grant_type=client_credentials&client_assertion_type="
@@ -39,9 +39,7 @@ struct wh_http *gh_token_request(struct wh_http_client *http, const struct wh_rs
 static struct wh_secret *fetch_once(struct wh_http_client *http, const struct wh_rsa_key *key,
                                     const struct wh_runner_config *config, bool *again, struct wh_error *err)
 {
-    const char *where = config->oauth_endpoint_url ? config->oauth_endpoint_url : config->authorization_url;
-    wh_autohttp *r =
-        gh_token_request(http, key, config->ps256, config->client_id, config->authorization_url, where, err);
+    wh_autohttp *r = gh_token_request(http, key, config, err);
     *again = false;
     if (!r)
         return NULL;

@@ -77,6 +77,18 @@ def test_exported_runner_serves_again(wherry: Wherry, client: Client, exported: 
     client.check()
 
 
+def test_tokens_come_from_the_endpoint_of_their_own(wherry: Wherry, client: Client, exported: Path) -> None:
+    """oauthEndpointUrl is where the call goes; the audience stays authorizationUrl."""
+    data = json.loads((exported / ".credentials").read_bytes()[3:])
+    right = data["data"]["authorizationUrl"]
+    data["data"]["oauthEndpointUrl"] = right + "?by=endpoint"
+    (exported / ".credentials").write_bytes(text_of(data))
+    wherry.run("import", exported, check=True)
+    wherry.start(client=client)
+    assert all(r["path"].endswith("?by=endpoint") for r in client.requests(endpoint="oauth.token"))
+    client.check(ignore=["query"])
+
+
 @pytest.mark.parametrize("flow", ["v1", "v2"])
 def test_imported_v1_runner(wherry: Wherry, client: Client, place: Path, flow: str) -> None:
     client.options(registration="v1", listener=flow)
