@@ -7,10 +7,13 @@
 #include <unistd.h>
 
 #include "internal.h"
+#include "wherry/base/clock.h"
 #include "wherry/base/fs.h"
 #include "wherry/base/json.h"
 #include "wherry/platform/process.h"
 
+#define START_MS 20000u /* how long an exec waits for its container to be there */
+#define START_TURN_MS 2
 #define PID_WAIT_MS 20 /* between looks for the pid file of a process that is just being started */
 
 static char **exec_argv(const struct wh_bundle *b, const char *process, const char *pid)
@@ -89,6 +92,22 @@ static int wait_for(struct wh_process *runtime, const struct wh_exec_io *io, con
     return 0;
 }
 
+/* The container's folder is known a moment before the runtime has made the container. */
+static int wait_started(const struct wh_bundle *b, struct wh_error *err)
+{
+    const char *slash = strrchr(b->box, '/');
+    wh_autofree char *pid = wh_path_join(b->box, "pid");
+    wh_autofree char *status = wh_printf("%s/state/%s/%s", b->box, slash ? slash + 1 : b->box,
+                                         b->container->is_crun ? "status" : "state.json");
+    uint64_t deadline = wh_machine_ms() + START_MS;
+    while (access(pid, F_OK) < 0 || access(status, F_OK) < 0) {
+        if (access(b->box, F_OK) < 0 || wh_machine_ms() > deadline)
+            return wh_fail(err, WH_E_FAILED, "the container is not running");
+        (void)poll(NULL, 0, START_TURN_MS);
+    }
+    return 0;
+}
+
 int wh_container_exec(const char *box, const struct wh_run_spec *spec, const struct wh_exec_io *io, int *code,
                       struct wh_error *err)
 {
@@ -97,6 +116,8 @@ int wh_container_exec(const char *box, const struct wh_run_spec *spec, const str
                           .container = wh_container_ready(err),
                           .box = (char *)box /* borrowed: not cleaned here */};
     if (!b.container || wh_run_user_resolve(spec->rootfs->fd, spec->user, &b.user, err) < 0)
+        return -1;
+    if (wait_started(&b, err) < 0)
         return -1;
     unsigned number = atomic_fetch_add(&counter, 1);
     wh_autofree char *process = wh_printf("%s/exec-%u.json", box, number);

@@ -88,7 +88,8 @@ def test_job_condition(wherry: Wherry, tree: Path) -> None:
 
 
 @pytest.mark.parametrize("top,said", [("    strategy: {matrix: {v: [1, 2]}}\n", "matrix"), ("    needs: other\n", "needs"),
-                                      ("    container: alpine\n", "container"), ("    services: {db: {image: postgres}}\n", "services")])
+                                      ("    container: {image: alpine, options: --privileged}\n", "--privileged"),
+                                      ("    services: {db: {image: postgres, ports: ['1:2']}}\n", "can't be mapped to another")])
 def test_what_is_not_there_yet_is_named(wherry: Wherry, tree: Path, top: str, said: str) -> None:
     done = execute(wherry, tree, steps("run: echo never", top=top))
     assert done.returncode == 1 and said in done.stdout + done.stderr and "\nnever\n" not in done.stdout

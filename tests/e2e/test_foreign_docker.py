@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from tests.service.client import step_log
 
 from .conftest import Runs
 from .support.agent import Wherry
+from .support.repository import Repository
 from .support.registry import PASSWORD, USER, Registry
 from .test_foreign import Actions, actions, composite, setup_log  # noqa: F401
 from .test_jobs import by_name, steps
@@ -152,3 +152,24 @@ docker inspect nothing/there:1 || echo "code $?"
                  "manifest.json", "frobnicate` is not supported by wherry's docker command", "docker run: --gpus is not supported"):
         assert said in log, (said, log[-4000:])
     runs.client.check()
+
+
+def test_exec_in_a_container(wherry: Wherry, place: Path, busybox: str) -> None:
+    tree = place / "tree"
+    repo = Repository.create(place / "git", "acme/web", tree)
+    file = tree / "ci.yml"
+    file.write_text(steps("run: echo \"in $(pwd) with $WORD\"", "uses: ./act\nwith: {who: local}",
+                          top=f"    container: {{image: '{busybox}', env: {{WORD: \"${{{{ github.ref_name }}}}\"}}}}\n"))
+    (tree / "act").mkdir()
+    (tree / "act/action.yml").write_text("inputs: {who: {}}\nruns: {using: docker, image: Dockerfile, args: ['${{ inputs.who }}']}\n")
+    (tree / "act/Dockerfile").write_text(f"FROM {busybox}\nENTRYPOINT [\"echo\", \"said\"]\n")
+    repo.commit()
+    work = place / "work"
+    done = wherry.run("exec", str(file), "--work", str(work), cwd=tree, timeout=120)
+    said = done.stdout + done.stderr
+    assert "in /__w/web/web with main" in said, said
+    # The work folder is not the tree: a local action needs a checkout, as on GitHub.
+    assert "Did you forget to run actions/checkout" in said
+    file.write_text(file.read_text().replace("    steps:\n", "    steps:\n      - uses: actions/checkout@v4\n"))
+    done = wherry.run("exec", str(file), "--work", str(work), cwd=tree, timeout=120)
+    assert done.returncode == 0 and "said local" in done.stdout, done.stdout + done.stderr
