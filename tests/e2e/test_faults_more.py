@@ -142,9 +142,9 @@ def test_sigterm_while_the_session_ends_is_bounded(make: Make) -> None:
 @pytest.mark.parametrize("at,when", [("broker.acknowledge", "delivered"), ("run.acquire", "acknowledged"), ("run.renew", "acquired")])
 def test_sigterm_while_taking_a_job(make: Make, at: str, when: str) -> None:
     """The job is run to its end, or was never ours: none is held by an agent that has gone."""
-    fast = make()
+    fast = make(5)
     fast.online()
-    fast.client.fault(at, "delay", seconds=8)
+    fast.client.fault(at, "delay", seconds=3)
     ident = fast.queue(ECHO)
     fast.client.wait(ident, 20, until=when)
     fast.wherry.signal(signal.SIGTERM)

@@ -249,7 +249,8 @@ def wrap(service: "Service", name: str, handler: Handler, api: bool) -> Callable
             if response is None:
                 try:
                     response = await handler(call)
-                    check_leftovers(call)
+                    if response.status < 400:  # what was refused at once was not read
+                        check_leftovers(call)
                 except Refuse as refusal:
                     response = refusal.response
                 if fault:
