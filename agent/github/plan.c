@@ -241,6 +241,8 @@ static void take_logs(struct wh_plan *p)
     for (; p->nlogs < count; p->nlogs++) {
         struct wh_spool_mark mark = wh_spool_mark(p->spool, (int)p->nlogs, WH_SPOOL_PAGE);
         p->by_log[p->nlogs] = NULL;
+        if (mark.pos > 0 && mark.value > 0) /* of a process that died: its record may not have said so yet */
+            gh_plan_name_log(p, wh_spool_step_id(p->spool, (int)p->nlogs), mark.value);
         if (mark.done)
             continue;
         struct gh_pages *g = wh_calloc(1, sizeof *g);

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.service.client import Client
+from tests.service.client import Client, step_log
 
 from .conftest import Runs
 from .support.agent import Wherry, descendants
@@ -61,6 +61,23 @@ def test_killed_agent_finishes_its_job_after_the_restart(online: Wherry, runs: R
     assert runs.run(steps("run: echo fine"), timeout=60)["conclusion"] == "succeeded"
     assert forgotten(online)
     assert not list((online.folder / "work" / "_temp").iterdir())
+    client.check(ignore=["body"])
+
+
+@pytest.mark.parametrize("results", [False, True], ids=["V1 alone", "results beside"])
+def test_killed_agent_of_a_v1_server(wherry: Wherry, runs: Runs, client: Client, results: bool) -> None:
+    client.options(registration="v1", listener="v1", job_flow="pipelines", v1_results=results, session_idle=1)
+    wherry.register(client)
+    wherry.start(client=client)
+    ident = started(runs, LONG, lenient=LENIENT)
+    kill_all(wherry)
+    wherry.start()
+    job = client.wait(ident, 60)
+    by = {r["name"]: r for r in job["results"]}
+    assert job["conclusion"] == "failed"
+    assert (by["before"]["conclusion"], by["long"]["conclusion"], by["after"]["conclusion"]) == ("succeeded", "failed", "skipped")
+    assert "The runner was restarted while the job ran" in step_log(job, "long")
+    assert runs.run(steps("run: echo fine"), timeout=60)["conclusion"] == "succeeded"
     client.check(ignore=["body"])
 
 
