@@ -51,15 +51,17 @@ def test_v1_pages_of_a_long_log(v1, runs: Runs, client: Client) -> None:
 
 
 @pytest.mark.parametrize("at,fault", [
-    ("v1.records", {"do": "status", "status": 500, "times": 3}), ("v1.log-create", {"do": "status", "status": 500, "times": 2}),
-    ("v1.log-append", {"do": "status", "status": 503, "times": 2}), ("v1.attachment", {"do": "status", "status": 500}),
-    ("v1.feed", {"do": "status", "status": 500, "times": 2}), ("v1.event", {"do": "status", "status": 500}),
+    ("v1.records", {"do": "status", "status": 500, "times": 3}), ("v1.log-append", {"do": "status", "status": 503, "times": 2}),
+    pytest.param("v1.log-create", {"do": "status", "status": 500, "times": 2}, marks=pytest.mark.long),
+    pytest.param("v1.attachment", {"do": "status", "status": 500}, marks=pytest.mark.long),
+    pytest.param("v1.feed", {"do": "status", "status": 500, "times": 2}, marks=pytest.mark.long),
+    pytest.param("v1.event", {"do": "status", "status": 500}, marks=pytest.mark.long),
     ("v1.records", {"do": "reset", "when": "after"}), ("feed.connect", {"do": "status", "status": 503, "times": None}),
     ("feed.message", {"do": "reset"})], ids=lambda v: v if isinstance(v, str) else "-".join(str(x) for x in v.values()))
 def test_v1_one_failure(v1, runs: Runs, client: Client, at: str, fault: dict[str, Any]) -> None:
     v1(v1_websocket=at != "v1.feed")
     client.fault(at, **fault)
-    job = runs.run(steps("name: a\nrun: |\n  echo hello\n  echo '# S' >> \"$GITHUB_STEP_SUMMARY\"\n  for n in 1 2 3 4 5; do sleep 0.5; echo tick $n; done"), timeout=90)
+    job = runs.run(steps("name: a\nrun: |\n  echo hello\n  echo '# S' >> \"$GITHUB_STEP_SUMMARY\"\n  for n in 1 2 3 4 5; do sleep 0.3; echo tick $n; done"), timeout=90)
     assert job["conclusion"] == "succeeded" and "hello" in step_log(job, "a") and "tick 5" in shown(job)
     client.check()
 
