@@ -4,6 +4,7 @@
 #include "cmd/commands.h"
 #include "cmd/jit.h"
 #include "cmd/option.h"
+#include "cmd/run_settings.h"
 #include "wherry/base/fs.h"
 #include "wherry/base/log.h"
 #include "wherry/daemon/daemon.h"
@@ -12,8 +13,14 @@
 static const char help[] =
     "usage: wherry run [OPTION...]\n"
     "\n"
-    "Takes jobs for the runners that are registered here, until it is told to stop.\n"
+    "Takes jobs for the runners that are registered here, until it is told to stop. Runners that the "
+    "settings\n"
+    "name and this box does not know yet are registered first.\n"
     "\n"
+    "  --config FILE         the settings (default: WHERRY_CONFIG, else /etc/wherry/wherry.yaml; see `wherry "
+    "config "
+    "check`);\n"
+    "                        the options here win\n"
     "  --name NAME           only this runner (may be given several times; default: all that are registered "
     "here)\n"
     "  --jitconfig CONFIG    run the just-in-time runner of this configuration, and no other: a file's name, "
@@ -62,7 +69,7 @@ static const char help[] =
 struct arguments {
     char **names;
     char *jitconfig;
-    const char *job_user, *version, *ca_file, *state;
+    const char *job_user, *version, *ca_file, *state, *config;
     uint64_t cache_max_size, cache_min_free, log_spool;
     int64_t log_wait_s;
     bool once, verbose, help;
@@ -89,6 +96,7 @@ static int parse(int argc, char **argv, struct arguments *a)
         STATE,
         VERBOSE,
         JITCONFIG,
+        CONFIG,
         STARTUP
     };
     static const struct option options[] = {{"name", required_argument, NULL, NAME},
@@ -103,6 +111,7 @@ static int parse(int argc, char **argv, struct arguments *a)
                                             {"state", required_argument, NULL, STATE},
                                             {"verbose", no_argument, NULL, VERBOSE},
                                             {"jitconfig", required_argument, NULL, JITCONFIG},
+                                            {"config", required_argument, NULL, CONFIG},
                                             {"startuptype", required_argument, NULL, STARTUP},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
@@ -145,6 +154,9 @@ static int parse(int argc, char **argv, struct arguments *a)
             break;
         case VERBOSE:
             a->verbose = true;
+            break;
+        case CONFIG:
+            a->config = optarg;
             break;
         case JITCONFIG:
             a->jitconfig = optarg;
@@ -195,8 +207,13 @@ static int run(struct arguments *a, struct wh_error *err)
                                   .log_wait_s = a->log_wait_s,
                                   .version = a->version,
                                   .ca_file = a->ca_file};
-    if (a->ca_file)
-        setenv(WH_CA_FILE_ENV, a->ca_file, 1);
+    wh_autosettings *settings = cmd_run_settings(a->config, &o, err);
+    if (!settings)
+        return WH_RUN_TERMINAL;
+    if (o.ca_file)
+        setenv(WH_CA_FILE_ENV, o.ca_file, 1);
+    if (!a->names)
+        cmd_run_register(settings, &o);
     return wh_daemon_run(&o, err);
 }
 

@@ -72,8 +72,7 @@ static void values(void **state)
 {
     (void)state;
     wh_autofree char *file = put("wherry.yaml",
-                                 "state: store\n"
-                                 "service: {url: https://github.com/acme}\n"
+                                 "service: {url: https://github.com/acme, ca-file: store}\n"
                                  "credentials:\n"
                                  "  org: {pat: {file: pat}}\n"
                                  "runners:\n"
@@ -89,7 +88,7 @@ static void values(void **state)
     wh_autosettings *s = load(file, NULL, &report);
     assert_int_equal(report.nproblems, 0);
     wh_autofree char *store = wh_path_join(folder, "store");
-    assert_string_equal(wh_settings_text(s, "state"), store);
+    assert_string_equal(wh_settings_text(s, "service.ca-file"), store);
     assert_int_equal(wh_settings_number(s, "cache.max-size", 0), INT64_C(200) << 30);
     assert_int_equal(wh_settings_number(s, "cache.min-free", 7), 7);
     assert_string_equal(wh_settings_text(s, "log.level"), "info");
@@ -101,7 +100,7 @@ static void values(void **state)
     assert_string_equal(labels->items[1]->text, "12.4");
     wh_autostrv char **hosts = wh_settings_strings(s, "network.no-proxy");
     assert_int_equal(wh_strv_len(hosts), 1);
-    wh_autofree char *place = wh_printf("%s:10:13", file);
+    wh_autofree char *place = wh_printf("%s:9:13", file);
     assert_string_equal(wh_settings_get(s, "cache.max-size")->place, place);
 }
 
@@ -157,7 +156,7 @@ static void mistakes(void **state)
         "credentials:\n  org: {pat: {file: a, env: B}}\n",
         "2:14: credentials.org.pat: say where it is, one of file: PATH, env: VARIABLE, systemd: CREDENTIAL");
     expect("credentials:\n  org: {app: {id: 3}}\n",
-           "2:14: credentials.org.app: 'key' is missing: Its private key, PEM");
+           "2:14: credentials.org.app: 'key-file' is missing: Its private key, PEM");
     expect("runners:\n- name: {host}\n  url: https://h/o\n",
            "2:9: runners[0].name: a name that begins with '{' stands in quotes: \"{host}-{index}\"");
     expect("runners:\n- {name: a}\n", "2:3: runners[0]: it has no url, and there is no service.url");
@@ -237,7 +236,7 @@ static void shown_reads_back(void **state)
     wh_autofree char *file =
         put("show.yaml",
             "service: {url: https://github.com/acme, runner-version: '3.0'}\n"
-            "credentials: {org: {app: {id: 12, key: {env: KEY}}}}\n"
+            "credentials: {org: {app: {id: 12, key-file: /key}}}\n"
             "runners: [{name: '{host}', labels: ['true', 'a b: c', '#x']}, {count: 3}]\n",
             0644);
     struct wh_settings_report report;
