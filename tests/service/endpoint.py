@@ -239,7 +239,7 @@ def wrap(service: "Service", name: str, handler: Handler, api: bool) -> Callable
                 call.error("body", f"the body ended early: {error}")
                 raise
             record.size, record.body = len(call.body), service.recorder.excerpt(call.body)
-            record.path = service.recorder.hide(request.path_qs)
+            record.path = request.path_qs
             headers.check(call, api)
             service.recorder.scan(b"\n".join((call.body, request.path_qs.encode(), headers.scanned(call))), f"a request to {name}", record)
             fault = call.fault = service.faults.take(name, request.path_qs, service.job_of(request))

@@ -83,7 +83,6 @@ async def token(call: Call) -> web.Response:
         call.error("form", "client_assertion is missing")
         return _refuse("invalid_request", "client_assertion is missing")
     service.recorder.hide_value(assertion)
-    call.record.body = service.recorder.hide(call.record.body)
     runner = service.runners.get(int(call.request.match_info["runner"]))
     if runner is None:
         return _refuse("invalid_client", "The client is not registered")

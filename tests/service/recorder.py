@@ -14,6 +14,7 @@ from .trace import Trace
 # Shorter values would be found by chance in ids and times.
 MIN_SECRET = 4
 MAX_EXCERPT = 4096
+MAX_BODIES = 5000
 
 
 @dataclass
@@ -76,6 +77,9 @@ class Recorder:
     def begin(self, endpoint: str, method: str, path: str) -> RequestRecord:
         entry = RequestRecord(len(self.requests) + 1, endpoint, method, path, self._clock.stamp())
         self.requests.append(entry)
+        if len(self.requests) > MAX_BODIES:  # a run of hours: the older ones keep their lines alone
+            old = self.requests[-MAX_BODIES - 1]
+            old.body = old.answer = ""
         return entry
 
     def end(self, entry: RequestRecord, status: int | None, answered: int = 0) -> None:
@@ -116,6 +120,13 @@ class Recorder:
                     self.hide_value(form)
                     self._secrets[form.encode()] = what
 
+    def forget(self, values: Iterable[str]) -> None:
+        """Look for these no more: what they belonged to is long over."""
+        for value in values:
+            for part in {value, *value.splitlines()}:
+                for form in derived_forms(part.strip()):
+                    self._secrets.pop(form.encode(), None)
+
     def hide_value(self, value: str) -> None:
         """A credential that travels legitimately but must not show in traces."""
         if len(value) >= MIN_SECRET and value not in self._hidden:
@@ -145,11 +156,15 @@ class Recorder:
             chosen = (r for r in chosen if r.job == job)
         if endpoint is not None:
             chosen = (r for r in chosen if r.endpoint == endpoint)
-        return [asdict(r) for r in chosen]
+        return [{**asdict(r), "path": self.hide(r.path), "body": self.shown(r.body), "answer": self.shown(r.answer)} for r in chosen]
 
     def list_errors(self, job: str | None = None) -> list[dict[str, Any]]:
         return [asdict(e) for e in self.errors if job is None or e.job in (job, None)]
 
     def excerpt(self, body: bytes) -> str:
-        # A secret that the cut would halve is hidden whole.
-        return self.hide(body[: 4 * MAX_EXCERPT].decode("utf-8", "replace"))[:MAX_EXCERPT]
+        """As it came; shown() hides what is secret."""
+        return body[: 2 * MAX_EXCERPT].decode("utf-8", "replace")
+
+    def shown(self, text: str) -> str:
+        """Hidden first and cut then: a value that the cut would halve must not be seen either."""
+        return self.hide(text)[:MAX_EXCERPT]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ssl
 import tempfile
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Coroutine, TextIO
@@ -90,6 +91,10 @@ class Options:
     )
 
 
+# Jobs that ended longer ago than so many others: their secrets are looked for no more.
+MAX_WATCHED = 50
+
+
 class Service:
     def __init__(self, options: Options | None = None, public_url: str = "", clock: Clock | None = None) -> None:
         self.options = options or Options()
@@ -108,6 +113,7 @@ class Service:
         self.configs: list[dict[str, Any]] = []  # what configuration refreshes sent
         self.updates: list[dict[str, Any]] = []  # what update states said
         self._numbers = {"runner": 4710, "message": 16, "request": 87}
+        self._over: deque[Job] = deque()
         self._completions: dict[int, float] = {}
         self._runner: web.AppRunner | None = None
         self._server: asyncio.base_events.Server | None = None
@@ -192,6 +198,10 @@ class Service:
         return None
 
     def job_ended(self, job: Job) -> None:
+        self._over.append(job)
+        if len(self._over) > MAX_WATCHED:
+            old = self._over.popleft()
+            self.recorder.forget([old.token, *old.secrets.values()])
         runner = self.runners.get(job.runner or 0)
         if runner is not None:
             self._completions[runner.id] = self.clock.stamp()

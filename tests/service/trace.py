@@ -53,9 +53,9 @@ class Trace:
         status = "lost" if entry.status is None else str(entry.status)
         fault = f"   [fault: {entry.fault}]" if entry.fault else ""
         job = f" job {entry.job[:8]}" if entry.job else ""
-        self._print(entry.at, self._who(entry), f"{entry.method} {entry.endpoint}{job} {_path(entry.path)} -> {status} in {took:.0f} ms{fault}")
-        self._more(">", entry.body)
-        self._more("<", entry.answer)
+        self._print(entry.at, self._who(entry), f"{entry.method} {entry.endpoint}{job} {_path(self._recorder.hide(entry.path))} -> {status} in {took:.0f} ms{fault}")
+        self._more(">", self._recorder.shown(entry.body))
+        self._more("<", self._recorder.shown(entry.answer))
 
     def error(self, error: "ProtocolError") -> None:
         self._print(error.at, "ERROR", f"[{error.rule}] {error.endpoint or '-'}: {error.text}")

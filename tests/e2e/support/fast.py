@@ -28,13 +28,13 @@ ECHO = workflow("echo fine")
 class Fast:
     """``scale`` seconds of the protocol pass in one of the machine's; time limits in here are the machine's."""
 
-    def __init__(self, place: Path, scale: int = 20, *, tls: bool = False, env: dict[str, str] | None = None, **options: Any) -> None:
+    def __init__(self, place: Path, scale: int = 20, *, tls: bool = False, trace: bool = True, env: dict[str, str] | None = None, **options: Any) -> None:
         self.place, self.scale = place, scale
         self._anchor = f"{time.time():.3f}"
         self._wrong = place / "wall-clock-error"
         self._wrong.write_bytes(struct.pack("=q", 0))
         self._wrong.chmod(0o644)
-        self.service = ServiceProcess(place / "service.log", clock=f"{scale}@{self._anchor}", trace=place / "trace.txt", tls=tls)
+        self.service = ServiceProcess(place / "service.log", clock=f"{scale}@{self._anchor}", tls=tls, **({"trace": place / "trace.txt"} if trace else {}))
         self.client: Client = self.service.client
         self.client.options(**options)
         clock = f"{scale}@{self._anchor},{self._wrong}"
