@@ -380,7 +380,8 @@ static int fill_message(struct build *b, const char *job_id, const char *display
         add_layers(b, "defaults", "defaults", WH_PLACE_WORKFLOW, WH_PLACE_JOB_DEFAULTS, err) < 0 ||
         add_mapping(b, b->job, "outputs", WH_PLACE_JOB_OUTPUTS, b->message, "jobOutputs", err) < 0 ||
         add_token(b, b->job, "container", WH_PLACE_CONTAINER_ENV, b->message, "jobContainer", err) < 0 ||
-        add_token(b, b->job, "services", WH_PLACE_CONTAINER_ENV, b->message, "jobServiceContainers", err) < 0 ||
+        add_token(b, b->job, "services", WH_PLACE_CONTAINER_ENV, b->message, "jobServiceContainers", err) <
+            0 ||
         add_environment(b, err) < 0)
         return -1;
     return add_steps(b, err);
