@@ -167,7 +167,7 @@ static int fetch_once(struct fetcher *f, int folder, const char *name, const str
     int status = 0;
     wh_autoclose int fd =
         fetcher_download(f, folder, d->tar_url, d, WH_MAX_ACTION_TARBALL, &temporary, digest, &status, err);
-    if (fd < 0) {
+    if (fd < 0 || !temporary) {
         *final = status == 404 || status == 403 || status == 401 || (err && err->code == WH_E_LIMIT);
         return -1;
     }

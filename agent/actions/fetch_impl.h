@@ -23,8 +23,8 @@ int fetcher_archive(struct fetcher *f, const struct wh_action_download *d, char 
 /* Node.js of a major version or newer: an open archive and its name, from the store or the mirror. */
 int fetcher_node(struct fetcher *f, int major, char **name, struct wh_error *err);
 /* Streams url into a new file of the folder; its descriptor (read and write), and its name there, to be
- * renamed or removed. authorize may be NULL. The SHA-256 is of what came. */
-int fetcher_download(struct fetcher *f, int folder, const char *url, const struct wh_action_download *d,
+ * renamed or removed. action (NULL: none) says which credential goes along. The SHA-256 is of what came. */
+int fetcher_download(struct fetcher *f, int folder, const char *url, const struct wh_action_download *action,
                      uint64_t max, char **temporary, char digest[65], int *status, struct wh_error *err);
 
 #endif

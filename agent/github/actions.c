@@ -85,7 +85,7 @@ void wh_github_action_facts_free(cJSON *facts)
     static const char *const secrets[] = {"token", "githubToken"};
     for (size_t i = 0; i < WH_COUNT(secrets); i++) {
         const cJSON *item = facts ? wh_json_get(facts, secrets[i]) : NULL;
-        if (cJSON_IsString(item))
+        if (item && cJSON_IsString(item))
             wh_wipe(item->valuestring, strlen(item->valuestring));
     }
     cJSON_Delete(facts);

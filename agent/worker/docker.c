@@ -85,9 +85,9 @@ static bool is_dockerfile(const char *image)
 static const char *build(struct wh_job *j, const struct wh_run *run, const char *title, struct wh_error *err)
 {
     const char *image = run->foreign->manifest->image;
-    if (!is_dockerfile(image)) {
+    if (!image || !is_dockerfile(image)) {
         wh_fail(err, WH_E_ARGUMENT, "'%s' should be either '[path]/Dockerfile' or 'docker://image[:tag]'.",
-                image);
+                image ? image : "");
         return NULL;
     }
     wh_autofree char *file = wh_path_join(run->foreign->directory, image);
@@ -207,9 +207,9 @@ static void add_mount(cJSON *mounts, const char *source, const char *target)
 static const char *entrypoint_of(const struct wh_run *run, const struct wh_value *inputs)
 {
     const struct wh_action_manifest *m = run->foreign ? run->foreign->manifest : NULL;
-    if (run->stage == WH_STAGE_PRE)
+    if (m && run->stage == WH_STAGE_PRE)
         return m->pre;
-    if (run->stage == WH_STAGE_POST)
+    if (m && run->stage == WH_STAGE_POST)
         return m->post;
     if (m && m->main)
         return m->main;
