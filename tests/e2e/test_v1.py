@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any, Callable
 
@@ -80,9 +84,17 @@ def test_migration_to_a_broker(listening, runs: Runs, client: Client, migrate: s
     assert runs.run(HELLO)["conclusion"] == "succeeded"
     assert client.requests(endpoint="broker.message")
     client.options(v1_migrate="")
-    if migrate == "session":
-        client.fault("broker.message", "status", status=500)
     assert runs.run(HELLO)["conclusion"] == "succeeded"
+    client.check()
+
+
+@pytest.mark.long
+def test_back_from_a_broker_that_fails(listening, runs: Runs, client: Client) -> None:
+    listening(v1_migrate="session", job_flow="pipelines")
+    client.options(v1_migrate="")
+    client.fault("broker.message", "status", status=500)
+    assert runs.run(HELLO)["conclusion"] == "succeeded"
+    assert client.requests(endpoint="v1.message")
     client.check()
 
 
@@ -128,6 +140,7 @@ def test_a_key_that_does_not_fit(listening, runs: Runs, client: Client) -> None:
 
 def test_session_expired(listening, runs: Runs, client: Client) -> None:
     listening(job_flow="pipelines")
+    time.sleep(1.2)  # an answer that comes sooner is a service that does not hold polls
     client.expire_session(client.runner()["id"])
     assert runs.run(HELLO)["conclusion"] == "succeeded"
     client.check()
@@ -157,4 +170,54 @@ def test_actions_are_resolved(listening, runs: Runs, client: Client, git_server:
     assert client.requests(endpoint="v1.downloads") and not client.requests(endpoint="launch.resolve")
     job = runs.run(steps("uses: acme/greet@v9"))
     assert job["conclusion"] == "failed" and "unable to find version `v9`" in job["log"]["text"]
+    client.check()
+
+
+def fault(client: Client, at: str, kind: str, text: str, status: int = 403, code: int = 0, **spec: Any) -> None:
+    """An error as V1 writes it."""
+    client.fault(at, "status", status=status, body=json.dumps({"typeKey": kind, "message": text, "errorCode": code}), **spec)
+
+
+def test_a_version_that_is_refused(wherry: Wherry, client: Client) -> None:
+    client.options(registration="v1", listener="v1")
+    wherry.register(client, "--runner-version", "2.300.0")
+    fault(client, "v1.session", "AccessDeniedException", "Runner version v2.300.0 is deprecated and cannot receive messages", code=1)
+    wherry.start()
+    assert wherry.wait(30) == 1
+    assert "deprecated" in wherry.log_text() and "--runner-version" in wherry.log_text()
+
+
+def test_a_lock_that_is_lost(listening, runs: Runs, client: Client) -> None:
+    """Whatever status it comes with: the type says that the lock is gone."""
+    wherry = listening(job_flow="pipelines")
+    fault(client, "v1.jobrequest", "TaskAgentJobTokenExpiredException", "The lock has expired.", status=400, times=1)
+    ident = runs.queue(HELLO)
+    client.wait(ident, 60, until="delivered")
+    time.sleep(3)
+    assert client.job(ident)["conclusion"] is None and "lock has expired" in wherry.log_text()
+
+
+def test_a_worker_that_dies(listening, runs: Runs, client: Client) -> None:
+    """The agent completes a V1 job whose worker was killed."""
+    wherry = listening(job_flow="pipelines")
+    ident = runs.queue(steps("name: long\nrun: echo started; sleep 60"), lenient=["logs"])
+    client.wait_for_text(ident, "started")
+    os.kill(wherry.children("worker")[0], signal.SIGKILL)
+    assert client.wait(ident)["conclusion"] == "failed"
+    client.check()
+
+
+def test_a_server_that_wants_a_pause(listening, runs: Runs, client: Client) -> None:
+    listening(job_flow="pipelines", v1_results=False)
+    client.fault("v1.records", "status", status=503, headers={"X-RateLimit-Delay": "1"})
+    assert runs.run(HELLO)["conclusion"] == "succeeded"
+    client.check()
+
+
+def test_a_token_that_ends(listening, runs: Runs, client: Client) -> None:
+    """A 401 of the long poll gets a new token, in the same session."""
+    listening(job_flow="pipelines")
+    client.revoke("listener")
+    assert runs.run(HELLO)["conclusion"] == "succeeded"
+    assert len(client.requests(endpoint="v1.session")) == 1
     client.check()
