@@ -40,7 +40,7 @@ class Soak:
     def __init__(self, place: Path, seed: int) -> None:
         # A quarantine of freed memory would look like growth under AddressSanitizer.
         asan = "detect_leaks=0:abort_on_error=1:quarantine_size_mb=1:malloc_context_size=1"
-        self.fast = Fast(place, 20, env={"ASAN_OPTIONS": asan, "WHERRY_LOG": "info"}, trace=False, hold=50)
+        self.fast = Fast(place, 10, env={"ASAN_OPTIONS": asan, "WHERRY_LOG": "info"}, trace=False, hold=50)
         self.random = random.Random(seed)
         self.number = 0
         self.open: dict[str, tuple[int, str]] = {}
