@@ -82,9 +82,8 @@ static struct wh_route_value *values_copy(const struct wh_route_value *values)
     return copy;
 }
 
-static void call_free(struct gh_tenant_call *c)
+static void call_release(struct gh_tenant_call *c)
 {
-    DL_DELETE(c->tenant->calls, c);
     wh_later_cancel(&c->later);
     gh_call_cancel(&c->call);
     wh_error_clear(&c->failure);
@@ -94,6 +93,12 @@ static void call_free(struct gh_tenant_call *c)
     free(c->octets);
     free(c->method);
     free(c);
+}
+
+static void call_free(struct gh_tenant_call *c)
+{
+    DL_DELETE(c->tenant->calls, c);
+    call_release(c);
 }
 
 void gh_tenant_cancel(struct gh_tenant_call **call)
@@ -107,8 +112,11 @@ void gh_tenant_free(struct gh_tenant *t)
 {
     if (!t)
         return;
-    while (t->calls)
-        call_free(t->calls);
+    struct gh_tenant_call *c;
+    while ((c = t->calls)) {
+        DL_DELETE(t->calls, c);
+        call_release(c);
+    }
     gh_call_cancel(&t->asking);
     wh_later_cancel(&t->ask_later);
     wh_locations_free(t->locations);
