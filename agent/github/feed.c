@@ -180,7 +180,7 @@ void feed_end_soon(struct wh_feed *f)
 /* Keeps the last batches of each step: nobody waits for more at the end. */
 static void keep_last(struct wh_feed *f)
 {
-    unsigned *after = f->nsteps ? wh_calloc(f->nsteps, sizeof *after) : NULL;
+    unsigned *after = wh_calloc(f->nsteps + 1, sizeof *after);
     for (size_t i = f->count; i-- > 0;) {
         struct feed_line *line = line_at(f, i);
         line->skip = after[line->step]++ >= FEED_LAST_BATCHES * FEED_LINES_PER_MESSAGE;

@@ -154,7 +154,7 @@ static void on_url(void *data, struct gh_answer *answer)
     u->call = NULL;
     if (call_failed(u, answer))
         return;
-    struct gh_blob_url got;
+    struct gh_blob_url got = {0};
     wh_autoerror err = {0};
     if (gh_blob_url_read(answer->json, u->kind, &got, &err) < 0) {
         try_again(u, &err, 0);

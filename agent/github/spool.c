@@ -272,7 +272,7 @@ void spool_extend(struct wh_spool *s, struct spool_log *log, uint64_t from, uint
     if (last && last->from + last->len == from) {
         last->len += len;
     } else {
-        if (log->nextents == log->cap) {
+        if (!log->extents || log->nextents == log->cap) {
             log->cap = log->cap ? log->cap * 2 : 2;
             log->extents = wh_reallocarray(log->extents, log->cap, sizeof *log->extents);
         }
@@ -330,28 +330,28 @@ bool wh_spool_full(struct wh_spool *s)
     return s->low || wh_spool_waiting(s) + ONE_TURN >= s->options.max_bytes;
 }
 
-int wh_spool_write(struct wh_spool *s, int number, const char *data, size_t len, uint64_t lines, bool over,
+int wh_spool_write(struct wh_spool *s, int log, const char *data, size_t len, uint64_t lines, bool over,
                    struct wh_error *err)
 {
     uint64_t bound = s->options.max_bytes + (over ? OVER_BYTES : 0);
-    if (s->logs[number].ended)
+    if (s->logs[log].ended)
         return wh_fail(err, WH_E_FAILED, "spool: the log is at its end");
     if ((!over && s->low) || wh_spool_waiting(s) + len > bound)
         return wh_fail(err, WH_E_NO_SPACE, "spool: %llu MiB wait for their upload",
                        (unsigned long long)(wh_spool_waiting(s) >> 20));
     int before = s->current;
     bool first = s->out < 0;
-    s->current = number;
+    s->current = log;
     if (segment_for_write(s, err) < 0)
         return -1;
-    if (number != before || first)
+    if (log != before || first)
         spool_journal_to(s);
     uint64_t from = s->written;
     if (append(s, data, len, err) < 0)
         return -1;
-    if (number != WH_SPOOL_JOB) {
-        spool_extend(s, &s->logs[number], from, len);
-        s->logs[number].lines += lines;
+    if (log != WH_SPOOL_JOB) {
+        spool_extend(s, &s->logs[log], from, len);
+        s->logs[log].lines += lines;
     }
     s->logs[WH_SPOOL_JOB].size = s->written;
     s->logs[WH_SPOOL_JOB].lines += lines;

@@ -26,15 +26,11 @@ static void put(struct wh_spool *s, const char *text, size_t len)
 static void put_line(struct wh_spool *s, const char *fmt, ...) WH_PRINTF(2, 3);
 static void put_line(struct wh_spool *s, const char *fmt, ...)
 {
-    char line[256];
     va_list args;
     va_start(args, fmt);
-    int len = vsnprintf(line, sizeof line - 1, fmt, args);
+    wh_autofree char *line = wh_vprintf(fmt, args);
     va_end(args);
-    if (len < 0 || (size_t)len >= sizeof line - 1)
-        return;
-    line[len] = '\n';
-    put(s, line, (size_t)len + 1);
+    put(s, line, strlen(line));
 }
 
 static void put_json(struct wh_spool *s, const cJSON *json)
@@ -51,7 +47,7 @@ int spool_journal_start(struct wh_spool *s, struct wh_error *err)
     s->journal = spool_open_regular(s->dir, SPOOL_JOURNAL, O_WRONLY | O_CREAT | O_EXCL | O_APPEND, err);
     if (s->journal < 0)
         return -1;
-    put_line(s, "{\"spool\":%d,\"consumers\":%u}", SPOOL_VERSION, s->options.consumers);
+    put_line(s, "{\"spool\":%d,\"consumers\":%u}\n", SPOOL_VERSION, s->options.consumers);
     return 0;
 }
 
@@ -68,24 +64,24 @@ void spool_journal_log(struct wh_spool *s, size_t number)
 
 void spool_journal_to(struct wh_spool *s)
 {
-    put_line(s, "{\"to\":%d,\"from\":%llu,\"lines\":%llu}", s->current, U(s->written),
+    put_line(s, "{\"to\":%d,\"from\":%llu,\"lines\":%llu}\n", s->current, U(s->written),
              U(s->logs[WH_SPOOL_JOB].lines));
 }
 
 void spool_journal_segment(struct wh_spool *s)
 {
-    put_line(s, "{\"segment\":%llu,\"lines\":%llu}", U(s->written), U(s->logs[WH_SPOOL_JOB].lines));
+    put_line(s, "{\"segment\":%llu,\"lines\":%llu}\n", U(s->written), U(s->logs[WH_SPOOL_JOB].lines));
 }
 
 void spool_journal_end(struct wh_spool *s, size_t number)
 {
-    put_line(s, "{\"end\":%zu}", number);
+    put_line(s, "{\"end\":%zu}\n", number);
 }
 
 void spool_journal_mark(struct wh_spool *s, size_t number, enum wh_spool_consumer consumer)
 {
     const struct wh_spool_mark *m = &s->logs[number].marks[consumer];
-    put_line(s, "{\"mark\":%zu,\"by\":%d,\"pos\":%llu,\"flags\":%u,\"value\":%lld,\"done\":%d}", number,
+    put_line(s, "{\"mark\":%zu,\"by\":%d,\"pos\":%llu,\"flags\":%u,\"value\":%lld,\"done\":%d}\n", number,
              (int)consumer, U(m->pos), m->flags, (long long)m->value, m->done);
 }
 
@@ -130,6 +126,8 @@ static void close_run(struct replay *r, uint64_t end)
 static void take_lines(struct replay *r, const cJSON *json, uint64_t at)
 {
     struct wh_spool *s = r->s;
+    if (!s->logs)
+        return;
     uint64_t lines = u64(json, "lines"), before = s->logs[WH_SPOOL_JOB].lines;
     if (lines < before || at < r->counted)
         return;

@@ -66,7 +66,8 @@ uint64_t wh_spool_size(const struct wh_spool *s, int log);
 uint64_t wh_spool_lines(const struct wh_spool *s, int log);
 bool wh_spool_ended(const struct wh_spool *s, int log);
 /* Bytes at pos of the log, as many as lie together, at most cap. 0 at its present end. */
-ssize_t wh_spool_read(struct wh_spool *s, int log, uint64_t pos, char *buf, size_t cap, struct wh_error *err);
+ssize_t wh_spool_read(struct wh_spool *s, int number, uint64_t pos, char *buf, size_t cap,
+                      struct wh_error *err);
 
 /* ---- how far an upload came; kept over a death ---- */
 struct wh_spool_mark {
@@ -76,7 +77,7 @@ struct wh_spool_mark {
     bool done;      /* nothing more is wanted of this log: uploaded, or given up */
 };
 struct wh_spool_mark wh_spool_mark(const struct wh_spool *s, int log, enum wh_spool_consumer consumer);
-void wh_spool_set_mark(struct wh_spool *s, int log, enum wh_spool_consumer consumer,
+void wh_spool_set_mark(struct wh_spool *s, int number, enum wh_spool_consumer consumer,
                        const struct wh_spool_mark *mark);
 
 /* ---- states of steps: the latest of each id, in the order of their coming ---- */
