@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cmd/commands.h"
+#include "wherry/base/log.h"
 #include "wherry/base/secret.h"
 #include "wherry/base/str.h"
 
@@ -45,6 +46,7 @@ static int unknown(const char *name)
 
 int main(int argc, char **argv)
 {
+    wh_log_start();
     wh_secrets_init();
     const char *slash = strrchr(argv[0], '/');
     if (strcmp(slash ? slash + 1 : argv[0], "docker") == 0) /* as jobs find it on PATH */

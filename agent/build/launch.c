@@ -51,6 +51,7 @@ static char **builder_env(void)
     char **env = NULL;
     wh_env_set(&env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     wh_env_set(&env, "LANG", "C.UTF-8");
+    wh_env_set(&env, WH_LOG_NAME_ENV, wh_log_name());
     for (size_t i = 0; i < WH_COUNT(kept_env); i++) {
         const char *value = getenv(kept_env[i]);
         if (value)

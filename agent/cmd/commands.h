@@ -12,6 +12,9 @@
     X("jit", jit, "ask for a just-in-time runner")                                                           \
     X("run", run, "take jobs: the agent")                                                                    \
     X("status", status, "tell whether the agent runs and what it does")                                      \
+    X("drain", drain, "let runners finish their jobs and take no others")                                    \
+    X("resume", resume, "let drained runners take jobs again")                                               \
+    X("cancel", cancel, "cancel what runners run now")                                                       \
     X("build", build, "build an image from a Dockerfile")                                                    \
     X("cache", cache, "look after the store of layers: du, list, verify, prune")                             \
     X("doctor", doctor, "can this box build images and run jobs, and what is to be done if not")             \

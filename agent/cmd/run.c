@@ -30,9 +30,13 @@ static const char help[] =
     "variable\n"
     "                        ACTIONS_RUNNER_INPUT_JITCONFIG. It takes one job\n"
     "  --once                end after one job\n"
+    "  --max-jobs N          jobs at once on this machine, however many runners (default: its processors, at "
+    "least 4;\n"
+    "                        0: no limit). A runner that finds no place tells the service that it is busy\n"
     "  --job-user USER       who runs the jobs' steps where this runs as root (name or number)\n"
-    "  --runner-version V    version to name to the service (default: the newest official release, asked "
-    "once a day)\n"
+    "  --runner-version V    version to name to the service (default: auto, the newest official release, "
+    "asked\n"
+    "                        once a day)\n"
     "  --ca-file FILE        certificates to trust, PEM (default: SSL_CERT_FILE, else the system's)\n"
     "  --cache-max-size SIZE what the store of layers may take, as 20g (default: 80 % of its disk)\n"
     "  --cache-min-free SIZE what stays free on that disk (default: 10 % of it, at most 10g). The agent "
@@ -51,20 +55,23 @@ static const char help[] =
     "  --state DIR           state folder\n"
     "  --verbose             say more (WHERRY_LOG=debug)\n"
     "\n"
-    "Signals: SIGTERM or SIGINT finishes the running jobs and takes no others; a second one stops them.\n"
+    "Signals: SIGTERM or SIGINT finishes the running jobs and takes no others; a second one stops them. "
+    "SIGHUP\n"
+    "looks at the registrations again: new runners begin, removed ones end after their job.\n"
     "Proxies: https_proxy, http_proxy and no_proxy of the environment are used, and given on to jobs.\n"
     "\n"
     "Examples\n"
     "  wherry run --cache-max-size 200g\n"
     "  wherry run --name box1 --once\n"
     "\n"
-    "Exit code: 0 ended as asked, or the registration is gone; 1 settings or credentials are refused; 2 bad "
-    "usage;\n"
-    "5 another agent has this runner's session; 7 version refused (only where\n"
+    "Exit code, where the last runner has ended: 0 as asked, or the registration is gone; 1 settings or "
+    "credentials are\n"
+    "refused; 2 bad usage; 5 another agent has the runner or its session; 7 version refused (only where\n"
     "ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE is set).\n";
 
 #define LEAST_LOG_SPOOL ((uint64_t)16 << 20)
 #define MAX_LOG_WAIT_S 86400
+#define MAX_MAX_JOBS 10000
 
 struct arguments {
     char **names;
@@ -72,6 +79,7 @@ struct arguments {
     const char *job_user, *version, *ca_file, *state, *config;
     uint64_t cache_max_size, cache_min_free, log_spool;
     int64_t log_wait_s;
+    int max_jobs;
     bool once, verbose, help;
 };
 
@@ -86,6 +94,7 @@ static int parse(int argc, char **argv, struct arguments *a)
     enum {
         NAME = 256,
         ONCE,
+        MAX_JOBS,
         JOB_USER,
         VERSION,
         CA_FILE,
@@ -101,6 +110,7 @@ static int parse(int argc, char **argv, struct arguments *a)
     };
     static const struct option options[] = {{"name", required_argument, NULL, NAME},
                                             {"once", no_argument, NULL, ONCE},
+                                            {"max-jobs", required_argument, NULL, MAX_JOBS},
                                             {"job-user", required_argument, NULL, JOB_USER},
                                             {"runner-version", required_argument, NULL, VERSION},
                                             {"ca-file", required_argument, NULL, CA_FILE},
@@ -115,6 +125,7 @@ static int parse(int argc, char **argv, struct arguments *a)
                                             {"startuptype", required_argument, NULL, STARTUP},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
+    uint64_t number;
     int option;
     while ((option = wh_cmd_option(argc, argv, "h", options)) != -1) {
         switch (option) {
@@ -123,6 +134,11 @@ static int parse(int argc, char **argv, struct arguments *a)
             break;
         case ONCE:
             a->once = true;
+            break;
+        case MAX_JOBS:
+            if (!wh_parse_u64(optarg, MAX_MAX_JOBS, &number))
+                return bad_usage("--max-jobs takes a number of jobs; 0 is no limit");
+            a->max_jobs = (int)number;
             break;
         case JOB_USER:
             a->job_user = optarg;
@@ -172,8 +188,8 @@ static int parse(int argc, char **argv, struct arguments *a)
     }
     if (optind < argc)
         return bad_usage("there is an argument that belongs to no option");
-    if (a->version && !wh_runner_version_valid(a->version))
-        return bad_usage("--runner-version wants a version such as " WH_RUNNER_VERSION_FALLBACK);
+    if (a->version && !wh_streq(a->version, "auto") && !wh_runner_version_valid(a->version))
+        return bad_usage("--runner-version wants auto, or a version such as " WH_RUNNER_VERSION_FALLBACK);
     return 0;
 }
 
@@ -200,6 +216,7 @@ static int run(struct arguments *a, struct wh_error *err)
     struct wh_daemon_options o = {.state = state,
                                   .names = a->names,
                                   .once = a->once,
+                                  .max_jobs = a->max_jobs,
                                   .job_user = a->job_user,
                                   .cache_max_size = a->cache_max_size,
                                   .cache_min_free = a->cache_min_free,
@@ -219,7 +236,7 @@ static int run(struct arguments *a, struct wh_error *err)
 
 int wh_cmd_run(int argc, char **argv)
 {
-    struct arguments a = {.log_wait_s = -1};
+    struct arguments a = {.max_jobs = -1, .log_wait_s = -1};
     wh_autoerror err = {0};
     int code = WH_RUN_DONE;
     if (parse(argc, argv, &a)) {

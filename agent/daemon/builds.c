@@ -55,13 +55,18 @@ static void on_build_exit(struct wh_build_process *p, int exit_code, int signal,
     jobrun_check_end(j);
 }
 
+static bool takes_orders(const struct jobrun *j)
+{
+    return j->state == JOB_RUNNING || j->state == JOB_CANCELLING || j->state == JOB_LOST;
+}
+
 void builds_launch(struct jobrun *j, int channel_fd)
 {
     wh_autoerror err = {0};
     const struct job_user *user = &j->r->user;
     size_t free_place = 0;
-    if (j->state !=
-        JOB_RUNNING) { /* the last words of a worker that was killed: nobody would end this build */
+    /* Else the last words of a worker that was killed: nobody would end this build. */
+    if (!takes_orders(j)) {
         close(channel_fd);
         return;
     }
@@ -98,7 +103,7 @@ void fetches_launch(struct jobrun *j, int channel_fd)
     size_t free_place = 0;
     while (free_place < WH_MAX_JOB_FETCHES && j->fetches[free_place])
         free_place++;
-    if (j->state != JOB_RUNNING || free_place == WH_MAX_JOB_FETCHES) {
+    if (!takes_orders(j) || free_place == WH_MAX_JOB_FETCHES) {
         close(channel_fd);
         return;
     }

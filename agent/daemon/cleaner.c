@@ -12,6 +12,7 @@
 
 #define EVERY_MS ((uint64_t)10 * 60 * 1000) /* at most, unless space is short when a job ends */
 #define AFTER_JOB_MS 2000                   /* a next job may follow at once: let it start first */
+#define FINISH_MS ((uint64_t)120 * 1000)    /* for the last time, when the agent ends after its one job */
 #define LOOK_MS 1000                        /* whether the child has ended */
 #define MIN_FREE_MAX ((uint64_t)10 << 30)
 #define GROWTH                                                                                               \
@@ -22,6 +23,7 @@ struct cleaner {
     struct daemon *d;
     struct wh_process process;
     struct wh_later *later;
+    bool wanted;        /* a job ended since */
     uint64_t last_ms;   /* when it was started last; 0: never */
     uint64_t last_free; /* of the disk, when that one ended; 0: never looked */
 };
@@ -85,6 +87,7 @@ static void clean(void *data)
     uint64_t max_size, min_free, free_now;
     wh_autoerror err = {0};
     c->last_ms = wh_mono_ms();
+    c->wanted = false;
     if (bounds(c->d, &max_size, &min_free, &free_now)) {
         if (start(c, max_size, min_free, &err) == 0) {
             wh_later(&c->later, &c->d->loop, LOOK_MS, look, c);
@@ -120,11 +123,24 @@ struct cleaner *cleaner_new(struct daemon *d)
 void cleaner_job_ended(struct cleaner *c)
 {
     uint64_t max_size, min_free, free_now;
+    c->wanted = true;
     if (c->process.pid != 0 || !bounds(c->d, &max_size, &min_free, &free_now))
         return;
     uint64_t since = c->last_ms ? wh_mono_ms() - c->last_ms : EVERY_MS;
     uint64_t wait = since >= EVERY_MS || free_now < min_free ? AFTER_JOB_MS : EVERY_MS - since;
     wh_later(&c->later, &c->d->loop, WH_MAX(wait, (uint64_t)AFTER_JOB_MS), clean, c);
+}
+
+void cleaner_finish(struct cleaner *c)
+{
+    uint64_t began = wh_mono_ms();
+    unsigned signals = c->d->signals;
+    if (!c->wanted || signals > 0 || c->process.pid != 0)
+        return;
+    wh_later_cancel(&c->later);
+    clean(c);
+    while (c->process.pid != 0 && c->d->signals == signals && wh_mono_ms() - began < FINISH_MS)
+        uv_run(&c->d->loop, UV_RUN_ONCE);
 }
 
 void cleaner_free(struct cleaner *c)

@@ -4,6 +4,7 @@
 #define WH_DAEMON_INTERNAL_H
 
 #include "daemon/job_user.h"
+#include "daemon/life.h"
 #include "wherry/actions/fetch.h"
 #include "wherry/base/frame.h"
 #include "wherry/build/launch.h"
@@ -21,9 +22,17 @@
 #define WH_MAX_JOB_FETCHES 4                 /* the same, of fetchers */
 #define WH_MAX_KNOWN_CANCELS 16              /* of jobs that are not known (yet) */
 #define WH_MAX_KNOWN_REQUESTS 16             /* announced jobs that are remembered against repeats */
+#define WH_MAX_RUNNERS 1024                  /* of one agent */
 
 struct runner;
 struct jobrun;
+
+/* Places for jobs: how many may run at once on this box, whatever the number of runners. */
+struct places {
+    unsigned limit; /* 0: none */
+    unsigned taken;
+    struct jobrun *waiting; /* announced jobs, first come first served; by next/prev */
+};
 
 struct daemon {
     const struct wh_daemon_options *options;
@@ -31,54 +40,93 @@ struct daemon {
     struct wh_http_client *http;
     struct runner **runners;
     size_t nrunners;
-    uv_signal_t sigterm, sigint;
-    unsigned signals; /* how many came */
-    bool draining;    /* takes no more jobs */
+    uv_signal_t sigterm, sigint, sighup;
+    unsigned signals; /* how many came that end us */
+    bool draining;    /* takes no more jobs, and ends */
     bool stopping;    /* ends the running ones too */
     bool ended;
+    struct places places;
+    struct wh_later *trim_later;
     struct wh_later *version_later;
     struct wh_runner_version_query *version_query;
-    char *version; /* newest official */
-    struct status_server *status;
+    char *version;             /* newest official */
+    uint64_t version_asked_ms; /* 0: not yet */
+    uint64_t started_ms;
+    struct wh_later *reload_later;
+    struct control *control;
     struct cleaner *cleaner;
     struct wake *wake;
+    struct notify *notify;
 };
 void daemon_runner_ended(struct daemon *d);
-void daemon_learn_version(
-    struct daemon *d); /* asks for the newest official version, if that was not asked lately */
+void daemon_reload(struct daemon *d); /* looks at the registrations again; running jobs are not touched */
+/* Asks for the newest official version, if that was not asked lately. */
+void daemon_learn_version(struct daemon *d);
+void daemon_changed(struct daemon *d); /* a state: whoever watches is told soon */
+void daemon_trim(struct daemon *d);    /* gives freed memory back, soon */
+
+/* ---- places.c ---- */
+/* A place for this job now; false: it waits for one (JOB_ON_BEGIN comes when it has it), or is dropped by
+ * places_leave(). */
+bool places_take(struct jobrun *j);
+void places_leave(struct jobrun *j); /* gives its place back, or waits no longer; harmless without either */
+void places_force(struct jobrun *j); /* one more than there are, for a job that is ours already */
+bool places_full(const struct daemon *d);
 
 /* ---- cleaner.c: the store's bounds ---- */
 struct cleaner *cleaner_new(struct daemon *d);
 /* Cleans soon; if that was done lately, when ten minutes are over, unless the disk is nearly full. */
 void cleaner_job_ended(struct cleaner *c);
+/* Before an agent ends that was told to take one job: cleans as it would have after it; two minutes at most,
+ * and a signal ends the wait. Blocks, turning the loop. */
+void cleaner_finish(struct cleaner *c);
 void cleaner_free(struct cleaner *c); /* NULL is fine */
 
 /* ---- wake.c: sleep and changes of the network ---- */
 struct wake *wake_start(struct daemon *d);
 void wake_stop(struct wake *w); /* NULL is fine */
 
-/* ---- status.c ---- */
-struct status_server *status_start(struct daemon *d, struct wh_error *err);
-void status_stop(struct status_server *s);
+/* ---- control.c: the Unix socket of `wherry status` and its like ---- */
+struct control *control_start(struct daemon *d, struct wh_error *err);
+void control_stop(struct control *c); /* NULL is fine */
+
+/* ---- status.c: what the agent says of itself; owned by the caller ---- */
+cJSON *status_describe(const struct daemon *d);
+
+/* ---- notify.c: systemd, or who else gave us NOTIFY_SOCKET. All take NULL. ---- */
+struct notify *notify_new(struct daemon *d); /* NULL: nobody wants to know */
+void notify_ready(struct notify *n);
+void notify_reloading(struct notify *n); /* notify_ready() ends it */
+void notify_stopping(struct notify *n);
+void notify_changed(struct notify *n); /* a new STATUS soon */
+void notify_free(struct notify *n);
 
 /* ---- runner.c, runner_message.c ---- */
-enum runner_state { RUNNER_STARTING, RUNNER_CREATING, RUNNER_LISTENING, RUNNER_ENDING, RUNNER_ENDED };
-
 struct known_cancel {
     char *job_id;
     uint64_t at_ms, timeout_ms;
 };
 
+/* What a runner did since it was registered; kept in its folder. */
+struct runner_counts {
+    uint64_t jobs, succeeded, failed, canceled, lost; /* jobs is their sum */
+    int64_t last_end_ns;                              /* of a job; 0: none yet */
+    char *last_job, *last_result;
+};
+
 struct runner {
     struct daemon *d;
-    size_t slot; /* its number among the daemon's runners */
-    struct wh_runner_config *config;
+    char *name;                      /* the folder's */
+    size_t slot;                     /* its number among the daemon's runners */
+    struct wh_runner_config *config; /* NULL while its files can't be used */
     struct wh_rsa_key *key;
     struct wh_session *session;
     struct job_user user;
     int lock_fd;
-    enum runner_state state;
-    bool creating;          /* a session is being asked for */
+    enum runner_state state; /* changed by life.c alone */
+    uint64_t since_ms;       /* when it came into it */
+    bool creating;           /* a session is being asked for */
+    bool polling, polled_busy;
     struct wh_later *later; /* the next try of whatever the state tries */
     unsigned errors;        /* of polls in a row */
     unsigned conflicts, denials, sessions_refused;
@@ -86,31 +134,49 @@ struct runner {
     uint64_t poll_started_ms;
     bool fresh_connection;
     bool tried_newest_version;
+    char *session_version; /* named when the session was made */
+    /* for `wherry status` */
+    int64_t contact_ns; /* when the service last answered as it should; 0: not yet */
+    int64_t error_ns;
+    char *error; /* the last one; NULL: none */
+    struct runner_counts counts;
     /* jobs */
     struct jobrun *job;
-    unsigned jobs_done;
-    unsigned skips; /* announced jobs in a row that were not for us */
+    unsigned skips;     /* announced jobs in a row that were not for us */
+    uint64_t served_ms; /* when its last job ended */
     char *requests[WH_MAX_KNOWN_REQUESTS];
     size_t next_request;
     struct known_cancel cancels[WH_MAX_KNOWN_CANCELS];
     size_t next_cancel;
     char *last_cancel; /* messageId or job of the latest cancellation, for throttling its repeats */
     uint64_t cancel_pause_ms;
+    bool drained; /* by an operator: takes no job until it is told to resume */
     /* the end */
     bool end_wanted; /* when the job, if any, is over */
-    bool removed;    /* the registration is gone: delete our files */
+    bool replace;    /* then it begins anew */
+    enum runner_state end_state;
     bool keep_session;
-    int exit_code;
     struct wh_error exit_error;
 };
-struct runner *runner_open(struct daemon *d, const char *name, size_t slot, struct wh_error *err);
+/* Never fails: a runner whose files can't be used is RUNNER_UNUSABLE, with its error, and tries again. */
+struct runner *runner_new(struct daemon *d, const char *name, size_t slot);
 void runner_free(struct runner *r); /* after it has ended */
 void runner_start(struct runner *r);
-/* Ends the runner as soon as its job is over. The first reason wins. err may be NULL. */
-void runner_end(struct runner *r, int exit_code, const struct wh_error *err);
-void runner_drain(struct runner *r); /* the daemon drains, or stops */
+bool runner_is_over(const struct runner *r);
+/* Ends the runner in this state as soon as its job is over. The first reason wins. err may be NULL. */
+void runner_end(struct runner *r, enum runner_state state, const struct wh_error *err);
+int runner_exit_code(const struct runner *r); /* a wh_run_exit */
+void runner_stop(struct runner *r);           /* the daemon drains, or stops */
+void runner_withdraw(struct runner *r);       /* its registration is not here any more */
+void runner_compare(struct runner *r);        /* begins anew if its registration here is another one by now */
+void runner_drain(struct runner *r);          /* takes no more jobs until runner_resume() */
+void runner_resume(struct runner *r);
+/* Polls anew in ms if the status of the poll under way is not the right one any more. */
+void runner_status_changed(struct runner *r, uint64_t ms);
 void runner_poll_now(struct runner *r);
 void runner_poll_in(struct runner *r, uint64_t ms);
+void runner_say_error(struct runner *r,
+                      const struct wh_error *err); /* logs it, and keeps it for the status */
 void runner_handle(struct runner *r, const struct wh_broker_message *message);
 /* True if it was announced before; notes it. */
 bool runner_know_request(struct runner *r, const char *request_id);
@@ -118,20 +184,18 @@ bool runner_know_request(struct runner *r, const char *request_id);
 void runner_forget_request(struct runner *r, const char *request_id);
 /* A remembered cancellation of this job: true with its time-out. */
 bool runner_take_cancel(struct runner *r, const char *job_id, uint64_t *timeout_ms);
-/* The job is over (freed after this). taken: it really was ours. */
-void runner_job_ended(struct runner *r, bool taken);
-const char *runner_state_text(const struct runner *r);
+/* The job is over (freed after this). result: of a job that really was ours, as the service calls it, or
+ * "lost"; NULL: it was not. */
+void runner_job_ended(struct runner *r, const char *name, const char *result);
+
+/* ---- runner_files.c: what a runner keeps in its folder while it runs ---- */
+int runner_lock(struct runner *r, struct wh_error *err);
+void runner_note_session(const struct runner *r, const char *id); /* NULL: none any more */
+char *runner_noted_session(const struct runner *r);               /* owned; NULL: none */
+void runner_counts_load(struct runner *r);
+void runner_counts_add(struct runner *r, const char *job, const char *result);
 
 /* ---- jobrun.c: one job, from its announcement to its end ---- */
-enum job_state {
-    JOB_ACKNOWLEDGING,
-    JOB_ACQUIRING,
-    JOB_FIRST_RENEW,
-    JOB_RUNNING,
-    JOB_COMPLETING, /* the agent completes it itself: no worker, or it died */
-    JOB_ENDING      /* builds are being ended */
-};
-
 struct renewal {
     struct wh_later *later;
     int64_t locked_until_ns;
@@ -150,14 +214,18 @@ struct worker {
 
 struct jobrun {
     struct runner *r;
-    enum job_state state;
-    char *request_id;
-    char mark[37]; /* random: what the job's processes carry in their environment */
+    struct jobrun *next, *prev; /* among those that wait for a place */
+    bool waiting, has_place;
+    enum job_state state;         /* changed by life.c alone */
+    struct wh_broker_message job; /* the announcement */
+    char mark[37];                /* random: what the job's processes carry in their environment */
     struct wh_acquire *acquire;
     cJSON *message; /* until the worker has it */
     struct wh_github_job *service;
     char *display_name;
-    char *step;                   /* what the worker runs now */
+    char *step; /* what the worker runs now */
+    int step_number;
+    char *result;                 /* as the service was told */
     cJSON *scope;                 /* trust scope of builds */
     struct wh_later *start_later; /* of the worker */
     struct worker worker;
@@ -170,6 +238,8 @@ struct jobrun {
     uint64_t cancel_timeout_ms;
     struct wh_later *kill_later;
     bool killed;
+    struct wh_process_exit died; /* how the worker ended */
+    bool died_known;
     bool worker_done;               /* it said "done" */
     bool done_accepted;             /* ... and the service had accepted the completion */
     char *trouble;                  /* why the agent completes it */
@@ -180,20 +250,20 @@ struct jobrun {
     uint64_t announced_ms;
 };
 void jobrun_start(struct runner *r, const struct wh_broker_message *job);
-struct jobrun *jobrun_new(struct runner *r, const char *request_id); /* as r's job */
-void jobrun_acquire(struct jobrun *j, const struct wh_broker_message *job);
+struct jobrun *jobrun_new(struct runner *r, const struct wh_broker_message *job); /* as r's job */
 void jobrun_name(struct jobrun *j, const cJSON *message); /* what it is called in the log */
-void jobrun_end(struct jobrun *j);
-cJSON *jobrun_runner_object(const struct jobrun *j); /* of the frames for a worker */
-void jobrun_drain(struct jobrun *j);                 /* the agent takes no more jobs */
+cJSON *jobrun_runner_object(const struct jobrun *j);      /* of the frames for a worker */
+void jobrun_begin(struct jobrun *j);                      /* it has a place now */
+void jobrun_drain(struct jobrun *j);                      /* the runner takes no more jobs */
 void jobrun_cancel(struct jobrun *j, const char *reason, uint64_t timeout_ms);
 void jobrun_first_renewed(struct jobrun *j, bool ok, struct wh_error *err);
 void jobrun_lost(struct jobrun *j, const char *why);
 void jobrun_worker_gone(struct jobrun *j, const struct wh_process_exit *how);
-void jobrun_check_end(struct jobrun *j); /* builds ended */
+void jobrun_check_end(struct jobrun *j);     /* builds ended */
+bool jobrun_is_ours(const struct jobrun *j); /* it was acquired */
 
 /* ---- keep.c: the job on disk, until its completion was accepted ---- */
-void keep_announced(struct jobrun *j, const struct wh_broker_message *job);
+void keep_announced(struct jobrun *j);
 void keep_acquired(struct jobrun *j, const cJSON *message);
 void keep_completion(struct jobrun *j, int fd); /* a sealed memory file of the worker */
 void keep_forget(struct jobrun *j);
@@ -204,9 +274,9 @@ int keep_open_completion(const struct jobrun *j);
 
 /* ---- recover.c ---- */
 void recover_start(struct runner *r); /* before the first session: a job that the last agent left */
-/* The worker is gone: starts another one that finishes the job. False: that can't be done. */
-bool recover_worker(struct jobrun *j, enum wh_task_result conclusion, const char *why);
-int recover_send(struct jobrun *j, struct wh_error *err);
+/* Starts a second worker that finishes the job, as recover_as and trouble say where the first one had no
+ * result. False: that can't be done. */
+bool recover_worker(struct jobrun *j);
 
 /* ---- renewal.c ---- */
 void renewal_start(struct jobrun *j);

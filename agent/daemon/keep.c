@@ -21,7 +21,7 @@
 
 static int folder(const struct runner *r)
 {
-    return wh_runner_dir_open(r->d->options->state, r->config->name, false, NULL);
+    return wh_runner_dir_open(r->d->options->state, r->name, false, NULL);
 }
 
 /* ---- flushing, beside the loop ----
@@ -56,8 +56,7 @@ static void write_sealed(struct runner *r, const char *file, const char *data, s
     wh_autoerror err = {0};
     wh_autoclose int dir = folder(r);
     if (dir < 0 || wh_sealed_write(dir, file, data, len, false, &err)) {
-        wh_log_warning("%s: should this agent die, it could not finish the job: %s", r->config->name,
-                       wh_error_text(&err));
+        wh_log_warning("should this agent die, it could not finish the job: %s", wh_error_text(&err));
         return;
     }
     if (!lasting)
@@ -79,8 +78,9 @@ static void write_job(struct jobrun *j, bool lasting)
     wh_wipe(text, strlen(text));
 }
 
-void keep_announced(struct jobrun *j, const struct wh_broker_message *job)
+void keep_announced(struct jobrun *j)
 {
+    const struct wh_broker_message *job = &j->job;
     cJSON_Delete(j->kept);
     j->kept = cJSON_CreateObject();
     wh_json_add_int(j->kept, "format", KEPT_FORMAT);
@@ -133,7 +133,7 @@ void keep_forget(struct jobrun *j)
     /* In this order: a completion without its job is nothing, the other way round it would be a failed job.
      */
     if (dir >= 0 && unlinkat(dir, JOB_FILE, 0) && errno != ENOENT)
-        wh_log_warning("%s: %s: %s", j->r->config->name, JOB_FILE, strerror(errno));
+        wh_log_warning("%s: %s", JOB_FILE, strerror(errno));
     if (dir >= 0)
         (void)unlinkat(dir, COMPLETION_FILE, 0);
     cJSON_Delete(j->kept);

@@ -3,7 +3,7 @@
  * (runner-protocol.md §4.5, §6). The lock is renewed meanwhile like that of any job. */
 #include <stdio.h>
 
-#include "daemon/daemon.h"
+#include "daemon/actions.h"
 #include "wherry/base/clock.h"
 #include "wherry/base/log.h"
 
@@ -13,7 +13,7 @@ static const char agent_died[] =
     "The runner was restarted while the job ran: its process ended without notice "
     "(a crash, kill -9, or the machine lost its power).";
 
-int recover_send(struct jobrun *j, struct wh_error *err)
+static int recover_send(struct jobrun *j, struct wh_error *err)
 {
     wh_autojson *frame = cJSON_CreateObject();
     const cJSON *message = wh_json_get(j->kept, "message");
@@ -27,22 +27,19 @@ int recover_send(struct jobrun *j, struct wh_error *err)
     return worker_send_fds(j, frame, &completion, completion >= 0 ? 1 : 0, err);
 }
 
-bool recover_worker(struct jobrun *j, enum wh_task_result conclusion, const char *why)
+bool recover_worker(struct jobrun *j)
 {
     wh_autoerror err = {0};
-    if (j->recovering || !j->kept || !wh_json_get(j->kept, "message"))
-        return false; /* it died too: then without it */
+    if (!j->kept || !wh_json_get(j->kept, "message"))
+        return false;
     j->recovering = true;
-    j->recover_as = conclusion;
-    free(j->trouble);
-    j->trouble = wh_strdup(why);
     builds_kill(j);
     job_user_kill_left(&j->r->user, j->mark);
     if (worker_start(j, &err) || recover_send(j, &err)) {
         wh_log_error("%s", wh_error_text(&err));
         return false;
     }
-    wh_log_warning("%s: job %s: handing in what its worker left", j->r->config->name, j->display_name);
+    wh_log_warning("job %s: handing in what its worker left", j->display_name);
     return true;
 }
 
@@ -50,7 +47,11 @@ bool recover_worker(struct jobrun *j, enum wh_task_result conclusion, const char
 
 static struct jobrun *rebuild(struct runner *r, cJSON *kept)
 {
-    struct jobrun *j = jobrun_new(r, wh_json_string(kept, "requestId"));
+    struct wh_broker_message job = {.type = WH_MESSAGE_JOB,
+                                    .request_id = (char *)wh_json_string(kept, "requestId"),
+                                    .run_service_url = (char *)wh_json_string(kept, "runServiceUrl"),
+                                    .billing_owner_id = (char *)wh_json_string(kept, "billingOwnerId")};
+    struct jobrun *j = jobrun_new(r, &job);
     snprintf(j->mark, sizeof j->mark, "%s", wh_json_string(kept, "mark"));
     j->kept = kept;
     return j;
@@ -61,19 +62,16 @@ static struct jobrun *rebuild(struct runner *r, cJSON *kept)
 static void acquire_again(struct runner *r, cJSON *kept)
 {
     int64_t age = wh_now_ns() / 1000000000 - wh_json_int(kept, "announced", 0);
-    struct wh_broker_message job = {.type = WH_MESSAGE_JOB,
-                                    .request_id = (char *)wh_json_string(kept, "requestId"),
-                                    .run_service_url = (char *)wh_json_string(kept, "runServiceUrl"),
-                                    .billing_owner_id = (char *)wh_json_string(kept, "billingOwnerId")};
-    if (age < 0 || age > ACQUIRE_WITHIN_S || !job.request_id) {
+    if (age < 0 || age > ACQUIRE_WITHIN_S || !wh_json_string(kept, "requestId")) {
         cJSON_Delete(kept);
         keep_drop(r);
         return;
     }
-    wh_log_info("%s: asking for the job that was announced before the restart", r->config->name);
+    wh_log_info("asking for the job that was announced before the restart");
     struct jobrun *j = rebuild(r, kept);
-    runner_know_request(r, job.request_id);
-    jobrun_acquire(j, &job);
+    runner_know_request(r, j->job.request_id);
+    places_force(j);
+    jobrun_begin(j);
 }
 
 static void finish(struct runner *r, cJSON *kept)
@@ -83,9 +81,7 @@ static void finish(struct runner *r, cJSON *kept)
     const cJSON *message = wh_json_get(kept, "message");
     j->service = wh_github_job_new(r->d->http, message, &err);
     if (!j->service) {
-        wh_log_error("%s: a job that was cut off can't be finished: %s", r->config->name,
-                     wh_error_text(&err));
-        jobrun_end(j);
+        job_event(j, JOB_ON_UNREADABLE, &err);
         return;
     }
     wh_github_job_completed_perhaps(j->service);
@@ -93,10 +89,9 @@ static void finish(struct runner *r, cJSON *kept)
     j->recovering = true;
     j->recover_as = WH_TASK_FAILED;
     j->trouble = wh_strdup(agent_died);
-    wh_log_warning("%s: job %s was cut off by the end of the agent: finishing it", r->config->name,
-                   j->display_name);
-    j->state = JOB_FIRST_RENEW;
-    renewal_start(j);
+    wh_log_warning("job %s was cut off by the end of the agent: finishing it", j->display_name);
+    places_force(j);
+    job_event(j, JOB_ON_FOUND, NULL);
 }
 
 void recover_start(struct runner *r)
@@ -105,7 +100,7 @@ void recover_start(struct runner *r)
     cJSON *kept = keep_read(r, &err);
     if (!kept) {
         if (err.code != WH_E_NOT_FOUND) {
-            wh_log_error("%s: %s", r->config->name, wh_error_text(&err));
+            runner_say_error(r, &err);
             keep_drop(r);
         }
         return;

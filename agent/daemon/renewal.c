@@ -29,7 +29,7 @@ static void adopt_name(const struct runner *r)
     free(c->agent_name);
     c->agent_name = wh_strdup(name);
     if (wh_runner_config_save(r->d->options->state, c, &err))
-        wh_log_warning("%s: keep its new name: %s", c->name, wh_error_text(&err));
+        wh_log_warning("keep its new name: %s", wh_error_text(&err));
 }
 
 /* The service names the end by its own clock; it is kept by one that nobody sets. (Asleep, that clock stands:
@@ -50,7 +50,7 @@ static void renewed(struct jobrun *j, int64_t locked_until_ns)
     j->renewal.errors = 0;
     hold_until(j, locked_until_ns);
     again(j, RENEW_EVERY_MS, RENEW_EVERY_MS);
-    if (j->state == JOB_FIRST_RENEW)
+    if (j->state == JOB_RENEWING)
         jobrun_first_renewed(j, true, NULL);
 }
 
@@ -78,7 +78,7 @@ static void on_renewed(void *data, int status, int64_t locked_until_ns, struct w
         return;
     }
     j->renewal.errors++;
-    if (j->state == JOB_FIRST_RENEW) {
+    if (j->state == JOB_RENEWING) {
         first_failed(j, status, err);
         return;
     }

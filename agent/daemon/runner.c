@@ -1,53 +1,65 @@
-/* One runner identity: session and long poll, and what to do when they fail (runner-protocol.md §3.1, §3.2,
- * §9.1). */
+/* One runner identity: session and long poll (runner-protocol.md §3.1, §3.2, §9.1). What comes after what is
+ * in life.c; here an answer of the service becomes an event, and the actions are done. */
 #include <errno.h>
-#include <malloc.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <unistd.h>
 
-#include "daemon/daemon.h"
+#include "daemon/actions.h"
 #include "wherry/base/clock.h"
 #include "wherry/base/fs.h"
 #include "wherry/base/log.h"
 
 #define SESSION_RETRY_MIN_MS 25000
 #define SESSION_RETRY_MAX_MS 35000
+#define POLL_RETRY_MIN_MS 15000
+#define POLL_RETRY_MAX_MS 30000
+#define POLL_ERRORS_SHORT 5 /* waits; from then on twice as long */
 #define CONFLICT_TRIES 8
 #define CLOCK_PATIENCE_MS ((uint64_t)30 * 60 * 1000)
 #define POLL_ERRORS_TO_NEW_SESSION 10
+#define EARLY_MS 1000       /* an empty answer before this: the service does not hold polls */
+#define POLL_HELD_MS 100000 /* our own limit of a poll */
 #define SKIP_MAX_MS 60000
 #define END_CREATING_MS 5000
-#define SESSION_FILE "session"
+#define REOPEN_MS 60000
+#define NEW_VERSION_MIN_MS 1000
+#define NEW_VERSION_MAX_MS 3000
 
 /* ---- opening ---- */
 
-static int take_lock(struct runner *r, struct wh_error *err)
+/* By --runner-version here or when it was registered; NULL: "auto". */
+static const char *named_version(const struct runner *r)
 {
-    wh_autoclose int dir = wh_runner_dir_open(r->d->options->state, r->config->name, false, err);
-    if (dir < 0)
-        return -1;
-    r->lock_fd = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (r->lock_fd < 0)
-        return wh_fail_errno(err, "the lock of runner %s", r->config->name);
-    if (flock(r->lock_fd, LOCK_EX | LOCK_NB))
-        return wh_fail(err, WH_E_BUSY, "another agent runs \"%s\" on this machine already", r->config->name);
-    return 0;
+    const char *named = r->d->options->version ? r->d->options->version : r->config->version;
+    return wh_streq(named, "auto") ? NULL : named;
 }
 
 static const char *version_of(const struct runner *r)
 {
-    if (r->d->options->version)
-        return r->d->options->version;
-    return r->config->version ? r->config->version : r->d->version;
+    const char *named = named_version(r);
+    return named ? named : r->d->version;
 }
 
-static int runner_setup(struct runner *r, const char *name, struct wh_error *err)
+static void close_files(struct runner *r)
+{
+    wh_session_free(r->session);
+    wh_rsa_key_free(r->key);
+    wh_runner_config_free(r->config);
+    job_user_clear(&r->user);
+    if (r->lock_fd >= 0)
+        close(r->lock_fd);
+    r->session = NULL;
+    r->key = NULL;
+    r->config = NULL;
+    r->lock_fd = -1;
+}
+
+static int open_files(struct runner *r, struct wh_error *err)
 {
     const struct wh_daemon_options *o = r->d->options;
     char host[256] = "localhost";
-    r->config = wh_runner_config_load(o->state, name, err);
-    if (!r->config || take_lock(r, err) || !(r->key = wh_credentials_load(o->state, name, err)))
+    r->config = wh_runner_config_load(o->state, r->name, err);
+    if (!r->config || runner_lock(r, err) || !(r->key = wh_credentials_load(o->state, r->name, err)))
         return -1;
     if (job_user_choose(o->job_user ? o->job_user : r->config->job_user, r->slot, r->config->work, &r->user,
                         err))
@@ -57,20 +69,40 @@ static int runner_setup(struct runner *r, const char *name, struct wh_error *err
     gethostname(host, sizeof host - 1);
     wh_autofree char *owner = wh_printf("%s (PID: %d)", host, (int)getpid());
     r->session = wh_session_new(r->d->http, r->config, r->key, version_of(r), owner);
+    runner_counts_load(r);
     return 0;
 }
 
-struct runner *runner_open(struct daemon *d, const char *name, size_t slot, struct wh_error *err)
+static void again_in(struct runner *r, uint64_t min_ms, uint64_t max_ms);
+
+/* Said once, not each minute. */
+static void unusable(struct runner *r, struct wh_error *err)
+{
+    close_files(r);
+    if (!wh_streq(r->error, wh_error_text(err)))
+        runner_say_error(r, err);
+    wh_error_clear(&r->exit_error);
+    wh_fail(&r->exit_error, err->code, "%s: %s", r->name, wh_error_text(err));
+    again_in(r, REOPEN_MS, REOPEN_MS + REOPEN_MS / 10);
+}
+
+struct runner *runner_new(struct daemon *d, const char *name, size_t slot)
 {
     struct runner *r = wh_calloc(1, sizeof *r);
+    wh_autoerror err = {0};
     r->user.lock = -1;
     r->d = d;
+    r->name = wh_strdup(name);
     r->slot = slot;
     r->lock_fd = -1;
-    if (runner_setup(r, name, err)) {
-        runner_free(r);
-        return NULL;
+    r->state = RUNNER_CONFIGURED;
+    r->since_ms = wh_mono_ms();
+    const char *before = wh_log_enter(r->name);
+    if (open_files(r, &err)) {
+        r->state = RUNNER_UNUSABLE;
+        unusable(r, &err);
     }
+    (void)wh_log_enter(before);
     return r;
 }
 
@@ -79,75 +111,158 @@ void runner_free(struct runner *r)
     if (!r)
         return;
     wh_later_cancel(&r->later);
-    wh_session_free(r->session);
-    wh_rsa_key_free(r->key);
-    wh_runner_config_free(r->config);
-    job_user_clear(&r->user);
+    close_files(r);
     for (size_t i = 0; i < WH_MAX_KNOWN_REQUESTS; i++)
         free(r->requests[i]);
     for (size_t i = 0; i < WH_MAX_KNOWN_CANCELS; i++)
         free(r->cancels[i].job_id);
     free(r->last_cancel);
+    free(r->error);
+    free(r->session_version);
+    free(r->counts.last_job);
+    free(r->counts.last_result);
     wh_error_clear(&r->exit_error);
-    if (r->lock_fd >= 0)
-        close(r->lock_fd);
+    free(r->name);
     free(r);
 }
 
-const char *runner_state_text(const struct runner *r)
+void do_open(struct runner *r, const struct runner_cause *cause)
 {
-    static const char *const texts[] = {"starting", "connecting", "listening", "ending", "ended"};
-    if (r->job && r->state == RUNNER_LISTENING)
-        return "busy";
-    return texts[r->state];
-}
-
-/* ---- the session's id on disk: an agent that was killed leaves a session, which would be a conflict for
- * minutes. No fsync: losing it costs only that wait. ---- */
-
-static int session_dir(const struct runner *r)
-{
-    return wh_runner_dir_open(r->d->options->state, r->config->name, false, NULL);
-}
-
-static void note_session(const struct runner *r, const char *id)
-{
-    wh_autoclose int dir = session_dir(r);
-    if (dir < 0)
+    (void)cause;
+    wh_autoerror err = {0};
+    if (r->end_wanted)
         return;
-    if (!id) {
-        unlinkat(dir, SESSION_FILE, 0);
+    if (open_files(r, &err)) {
+        unusable(r, &err);
         return;
     }
-    wh_autoclose int fd =
-        openat(dir, SESSION_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0)
-        (void)!write(fd, id, strlen(id));
+    wh_log_info("its files can be used now");
+    wh_error_clear(&r->exit_error);
+    runner_event(r, ON_OPENED, NULL);
 }
 
-static char *noted_session(const struct runner *r)
+bool runner_is_over(const struct runner *r)
 {
-    wh_autoclose int dir = session_dir(r);
-    wh_autostr text = {0};
-    if (dir < 0 || wh_read_file(dir, SESSION_FILE, WH_MAX_ID_CHARS, &text, NULL) < 0 || text.len == 0)
-        return NULL;
-    return wh_view_dup(wh_view_trim((struct wh_view){.data = text.data, .len = text.len}));
+    return r->state >= RUNNER_STOPPED;
+}
+
+void runner_say_error(struct runner *r, const struct wh_error *err)
+{
+    wh_log_error("%s", wh_error_text(err));
+    free(r->error);
+    r->error = wh_strdup(wh_error_text(err));
+    r->error_ns = wh_now_ns();
+}
+
+/* As above, for what will be tried again. */
+static void say_trouble(struct runner *r, const struct wh_error *err, const char *then)
+{
+    if (!err)
+        return;
+    wh_log_warning("%s; %s", wh_error_text(err), then);
+    free(r->error);
+    r->error = wh_strdup(wh_error_text(err));
+    r->error_ns = wh_now_ns();
 }
 
 /* ---- the end ---- */
 
-static void ended(struct runner *r)
+static void on_waited(void *data)
 {
-    wh_autoerror err = {0};
-    r->state = RUNNER_ENDED;
-    if (!r->keep_session)
-        note_session(r, NULL);
-    if (r->removed) {
-        wh_log_info("%s: the registration is gone; deleting its files here", r->config->name);
-        if (wh_runner_config_delete(r->d->options->state, r->config->name, &err))
-            wh_log_warning("%s", wh_error_text(&err));
+    runner_event(data, ON_WAITED, NULL);
+}
+
+static void again_in(struct runner *r, uint64_t min_ms, uint64_t max_ms)
+{
+    wh_later(&r->later, &r->d->loop, wh_wait_ms(min_ms, max_ms), on_waited, r);
+}
+
+static void end_or_drain(void *data)
+{
+    struct runner *r = data;
+    if (r->job)
+        return; /* it comes back here when it is over */
+    if (r->end_wanted)
+        runner_event(r, ON_END, NULL);
+    else if (r->drained)
+        runner_event(r, ON_DRAIN, NULL);
+}
+
+/* Not from within whoever calls: it may be a callback of what the end takes away. */
+static void end_soon(struct runner *r)
+{
+    if (!r->job && !runner_is_over(r) && r->state != RUNNER_ENDING)
+        wh_later(&r->later, &r->d->loop, 0, end_or_drain, r);
+}
+
+void runner_end(struct runner *r, enum runner_state state, const struct wh_error *err)
+{
+    if (!r->end_wanted) {
+        r->end_wanted = true;
+        r->end_state = state;
+        if (err)
+            wh_fail(&r->exit_error, err->code, "%s: %s", r->name, wh_error_text(err));
+        daemon_changed(r->d);
     }
-    daemon_runner_ended(r->d);
+    if (r->job && r->state == RUNNER_LISTENING && !r->polling && !r->later)
+        runner_poll_in(r, wh_wait_ms(POLL_RETRY_MAX_MS, 2 * POLL_RETRY_MAX_MS)); /* for cancellations */
+    end_soon(r);
+}
+
+static void end_by(struct runner *r, enum runner_state state, struct wh_error *err)
+{
+    if (err)
+        runner_say_error(r, err);
+    runner_end(r, state, err);
+}
+
+void do_be_removed(struct runner *r, const struct runner_cause *cause)
+{
+    end_by(r, RUNNER_REMOVED, cause->err);
+}
+
+void do_be_stopped(struct runner *r, const struct runner_cause *cause)
+{
+    if (cause->err)
+        wh_log_info("the service ends this runner: %s", wh_error_text(cause->err));
+    runner_end(r, RUNNER_STOPPED, NULL);
+}
+
+void do_be_refused(struct runner *r, const struct runner_cause *cause)
+{
+    (void)wh_wrap(cause->err, "the service refuses this runner");
+    end_by(r, RUNNER_REFUSED, cause->err);
+}
+
+void do_be_deprecated(struct runner *r, const struct runner_cause *cause)
+{
+    (void)wh_wrap(cause->err, "the service refuses runner version %s%s", version_of(r),
+                  named_version(r) ? " (named by --runner-version: `auto` takes the newest official release)"
+                                   : ", the newest that is known (name another by --runner-version)");
+    end_by(r, RUNNER_DEPRECATED, cause->err);
+}
+
+void do_be_taken(struct runner *r, const struct runner_cause *cause)
+{
+    (void)wh_wrap(cause->err, "another agent has this runner's session");
+    end_by(r, RUNNER_TAKEN, cause->err);
+}
+
+int runner_exit_code(const struct runner *r)
+{
+    const char *opt_in = getenv("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE");
+    switch (r->state) {
+    case RUNNER_REFUSED:
+        return WH_RUN_TERMINAL;
+    case RUNNER_DEPRECATED:
+        return opt_in && *opt_in ? WH_RUN_DEPRECATED : WH_RUN_TERMINAL;
+    case RUNNER_TAKEN:
+        return WH_RUN_CONFLICT;
+    case RUNNER_UNUSABLE:
+        return r->exit_error.code == WH_E_BUSY ? WH_RUN_CONFLICT : WH_RUN_TERMINAL;
+    default:
+        return WH_RUN_DONE;
+    }
 }
 
 static void on_session_deleted(void *data, enum wh_outcome outcome, struct wh_error *err)
@@ -156,281 +271,374 @@ static void on_session_deleted(void *data, enum wh_outcome outcome, struct wh_er
     struct runner *r = data;
     if (err)
         wh_log_debug("delete the session: %s", wh_error_text(err));
-    ended(r);
+    runner_event(r, r->drained ? ON_DELETED : ON_DELETED_RESUMED, NULL);
 }
 
-static void delete_or_end(void *data)
+void do_delete_session(struct runner *r, const struct runner_cause *cause)
 {
-    struct runner *r = data;
-    r->creating = false;
-    if (wh_session_is_open(r->session) && !r->removed && !r->keep_session)
+    (void)cause;
+    wh_later_cancel(&r->later);
+    if (wh_session_is_open(r->session) && r->end_state != RUNNER_REMOVED && !r->keep_session)
         wh_session_delete(r->session, on_session_deleted, r);
     else
-        ended(r);
+        on_session_deleted(r, WH_OUT_OK, NULL);
 }
 
-static void end_now(struct runner *r)
+void do_leave_now(struct runner *r, const struct runner_cause *cause)
 {
-    r->state = RUNNER_ENDING;
+    r->creating = false;
+    do_delete_session(r, cause);
+}
+
+/* A session that is just being made would stay behind and be a conflict for minutes. */
+void do_leave(struct runner *r, const struct runner_cause *cause)
+{
     wh_later_cancel(&r->later);
     wh_session_poll_abort(r->session);
-    /* A session that is just being made would stay behind and be a conflict for minutes. */
+    r->polling = false;
     if (r->creating)
-        wh_later(&r->later, &r->d->loop, END_CREATING_MS, delete_or_end, r);
+        again_in(r, END_CREATING_MS, END_CREATING_MS);
     else
-        delete_or_end(r);
+        do_delete_session(r, cause);
 }
 
-static void end_later(void *data)
+void do_end(struct runner *r, const struct runner_cause *cause)
 {
-    struct runner *r = data;
-    if (r->job || r->state >= RUNNER_ENDING)
-        return;
-    end_now(r);
+    do_leave(r, cause);
 }
 
-void runner_end(struct runner *r, int exit_code, const struct wh_error *err)
+void do_rest(struct runner *r, const struct runner_cause *cause)
 {
-    if (!r->end_wanted) {
-        r->end_wanted = true;
-        r->exit_code = exit_code;
-        if (err)
-            wh_fail(&r->exit_error, err->code, "%s: %s", r->config->name, wh_error_text(err));
+    (void)cause;
+    wh_later_cancel(&r->later);
+    runner_note_session(r, NULL);
+    wh_log_info("drained: takes no jobs until `wherry resume`");
+    if (r->end_wanted)
+        end_soon(r);
+}
+
+void do_settle(struct runner *r, const struct runner_cause *cause)
+{
+    (void)cause;
+    wh_autoerror err = {0};
+    wh_later_cancel(&r->later);
+    if (!r->keep_session)
+        runner_note_session(r, NULL);
+    if (r->state == RUNNER_REMOVED) {
+        wh_log_info("the registration is gone; deleting its files here");
+        if (wh_runner_config_delete(r->d->options->state, r->name, &err))
+            wh_log_warning("%s", wh_error_text(&err));
     }
-    if (!r->job && r->state < RUNNER_ENDING)
-        wh_later(&r->later, &r->d->loop, 0, end_later, r); /* not from within whoever calls */
+    daemon_runner_ended(r->d);
 }
 
-void runner_drain(struct runner *r)
+void runner_stop(struct runner *r)
 {
+    const char *before = wh_log_enter(r->name);
     if (r->job && r->d->stopping)
         jobrun_cancel(r->job, "shutdown", 0);
     else if (r->job)
         jobrun_drain(r->job);
-    runner_end(r, WH_RUN_DONE, NULL);
+    runner_end(r, RUNNER_STOPPED, NULL);
+    (void)wh_log_enter(before);
 }
 
-/* ---- session ---- */
-
-static void create(void *data);
-
-static void create_in(struct runner *r, uint64_t min_ms, uint64_t max_ms)
+void runner_withdraw(struct runner *r)
 {
-    r->state = RUNNER_CREATING;
-    wh_later(&r->later, &r->d->loop, wh_wait_ms(min_ms, max_ms), create, r);
+    const char *before = wh_log_enter(r->name);
+    if (!r->end_wanted && !runner_is_over(r))
+        wh_log_info("is not registered here any more: ends when its job, if any, is over");
+    runner_end(r, RUNNER_STOPPED, NULL);
+    if (r->state == RUNNER_UNUSABLE)
+        wh_later_cancel(&r->later);
+    (void)wh_log_enter(before);
 }
 
-/* A session that may still live is deleted first: it would be a conflict. */
-static void leave_session(struct runner *r)
+static bool same_registration(const struct wh_runner_config *a, const struct wh_runner_config *b)
 {
-    if (wh_session_is_open(r->session))
-        wh_session_delete(r->session, NULL, NULL);
+    return a->id == b->id && wh_streq(a->url, b->url) && wh_streq(a->client_id, b->client_id) &&
+           wh_streq(a->server_url, b->server_url) && wh_streq(a->authorization_url, b->authorization_url) &&
+           wh_streq(a->work, b->work) && wh_streq(a->version, b->version) &&
+           wh_streq(a->job_user, b->job_user) && a->ephemeral == b->ephemeral && a->use_v2 == b->use_v2;
 }
 
-/* A refused version: the newest official one may do, unless the user named one. */
-static bool try_newer_version(struct runner *r)
+void runner_compare(struct runner *r)
 {
-    bool ours = !r->d->options->version && !r->config->version;
-    if (!ours || r->tried_newest_version)
-        return false;
-    r->tried_newest_version = true;
-    daemon_learn_version(r->d);
-    return true;
-}
-
-static void too_old(struct runner *r, struct wh_error *err)
-{
-    const char *opt_in = getenv("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE");
-    if (try_newer_version(r)) {
-        wh_log_warning("%s: %s; asking for the newest version", r->config->name, wh_error_text(err));
-        leave_session(r);
-        create_in(r, SESSION_RETRY_MIN_MS, SESSION_RETRY_MAX_MS);
-        return;
+    const char *before = wh_log_enter(r->name);
+    wh_autoerror err = {0};
+    wh_autorunner *now = wh_runner_config_load(r->d->options->state, r->name, &err);
+    if (!now) {
+        runner_say_error(r, &err); /* it goes on with what it has */
+    } else if (r->config && !same_registration(r->config, now) && !r->end_wanted) {
+        wh_log_info("was registered anew: begins anew when its job, if any, is over");
+        r->replace = true;
+        runner_end(r, RUNNER_STOPPED, NULL);
     }
-    wh_wrap(err, "the service refuses runner version %s (name another with --runner-version)", version_of(r));
-    runner_end(r, opt_in && *opt_in ? WH_RUN_DEPRECATED : WH_RUN_TERMINAL, err);
+    (void)wh_log_enter(before);
 }
 
-/* True if the outcome has the same answer wherever it comes: an end, or a wait for the clock. */
-static bool common_outcome(struct runner *r, enum wh_outcome outcome, struct wh_error *err)
+void runner_drain(struct runner *r)
+{
+    const char *before = wh_log_enter(r->name);
+    if (!r->drained && !r->end_wanted && !runner_is_over(r)) {
+        wh_log_info("draining: finishes its job, if any, and takes no other");
+        r->drained = true;
+        if (r->job)
+            jobrun_drain(r->job);
+        end_soon(r);
+    }
+    (void)wh_log_enter(before);
+}
+
+void runner_resume(struct runner *r)
+{
+    const char *before = wh_log_enter(r->name);
+    if (r->drained) {
+        wh_log_info("takes jobs again");
+        r->drained = false;
+        runner_event(r, ON_RESUME, NULL);
+    }
+    (void)wh_log_enter(before);
+}
+
+/* ---- what the service answered, as an event ---- */
+
+static bool newer_version_may_do(const struct runner *r)
+{
+    return !named_version(r) && !r->tried_newest_version;
+}
+
+static enum runner_event event_of(struct runner *r, enum wh_outcome outcome)
 {
     if (outcome != WH_OUT_CLOCK)
         r->clock_bad_since_ms = 0;
     switch (outcome) {
     case WH_OUT_REMOVED:
-        wh_log_error("%s: %s", r->config->name, wh_error_text(err));
-        r->removed = true;
-        runner_end(r, WH_RUN_DONE, NULL);
-        return true;
+        return ON_GONE;
     case WH_OUT_SHUTDOWN:
-        wh_log_info("%s: the service ends this runner: %s", r->config->name, wh_error_text(err));
-        runner_end(r, WH_RUN_DONE, NULL);
-        return true;
+        return ON_TOLD_TO_END;
     case WH_OUT_TOO_OLD:
-        too_old(r, err);
-        return true;
+        return newer_version_may_do(r) ? ON_TOO_OLD : ON_TOO_OLD_LAST;
     case WH_OUT_CLOCK:
         if (!r->clock_bad_since_ms)
             r->clock_bad_since_ms = wh_mono_ms();
-        wh_log_error("%s: this machine's clock is wrong for the service: %s", r->config->name,
-                     wh_error_text(err));
-        if (wh_mono_ms() - r->clock_bad_since_ms > CLOCK_PATIENCE_MS) {
-            runner_end(r, WH_RUN_TERMINAL, err);
-            return true;
-        }
-        return false;
+        return wh_mono_ms() - r->clock_bad_since_ms > CLOCK_PATIENCE_MS ? ON_CLOCK_LAST : ON_CLOCK;
     case WH_OUT_DENIED:
         /* Once more with a new token and session: a service in trouble refuses too. */
-        if (r->denials++ > 0) {
-            wh_wrap(err, "the service refuses this runner's credentials");
-            runner_end(r, WH_RUN_TERMINAL, err);
-            return true;
-        }
-        wh_session_drop_token(r->session);
-        return false;
+        return r->denials++ > 0 ? ON_DENIED_AGAIN : ON_DENIED;
+    case WH_OUT_CONFLICT:
+        return ++r->conflicts >= CONFLICT_TRIES ? ON_CLASH_LAST : ON_CLASH;
+    case WH_OUT_SESSION_INVALID:
+        return r->sessions_refused++ > 0 ? ON_INVALID_AGAIN : ON_INVALID;
     default:
-        return false;
+        return ON_FAILED;
     }
+}
+
+/* ---- session ---- */
+
+/* A session that may still live is deleted: it would be a conflict. */
+static void leave_session(struct runner *r)
+{
+    if (wh_session_is_open(r->session))
+        wh_session_delete(r->session, NULL, NULL);
+    wh_session_forget(r->session);
 }
 
 static void on_created(void *data, enum wh_outcome outcome, struct wh_error *err)
 {
     struct runner *r = data;
+    struct runner_cause cause = {.err = err};
     bool asked = r->creating;
     r->creating = false;
-    if (r->state == RUNNER_ENDING && asked) {
-        wh_later(&r->later, &r->d->loop, 0, delete_or_end, r);
-        return;
-    }
-    if (r->state != RUNNER_CREATING)
-        return;
-    if (outcome == WH_OUT_OK) {
-        r->state = RUNNER_LISTENING;
-        r->conflicts = r->errors = 0;
-        note_session(r, wh_session_id(r->session));
-        malloc_trim(0); /* reading the certificates took a megabyte for a moment */
-        wh_log_info("%s: listening for jobs of %s", r->config->name, r->config->url);
-        runner_poll_now(r);
-        return;
-    }
-    if (common_outcome(r, outcome, err))
-        return;
-    if (outcome == WH_OUT_CONFLICT && ++r->conflicts >= CONFLICT_TRIES) {
-        runner_end(r, WH_RUN_CONFLICT, err);
-        return;
-    }
-    wh_log_warning("%s: %s; trying again in half a minute", r->config->name, wh_error_text(err));
-    create_in(r, SESSION_RETRY_MIN_MS, SESSION_RETRY_MAX_MS);
+    if (r->state != RUNNER_CONNECTING)
+        /* It is to leave, or to end, and waited for this. */
+        runner_event(r, asked && outcome == WH_OUT_OK ? ON_MADE : ON_NOT_MADE, &cause);
+    else
+        runner_event(r, outcome == WH_OUT_OK ? ON_MADE : event_of(r, outcome), &cause);
 }
 
-static void create(void *data)
+void do_connect(struct runner *r, const struct runner_cause *cause)
 {
-    struct runner *r = data;
-    if (r->end_wanted && !r->job) {
-        end_now(r);
+    (void)cause;
+    if ((r->end_wanted || r->drained) && !r->job) {
+        end_soon(r);
         return;
     }
-    r->state = RUNNER_CREATING;
     r->creating = true;
-    wh_session_set_version(r->session, version_of(r));
+    free(r->session_version);
+    r->session_version = wh_strdup(version_of(r));
+    wh_session_set_version(r->session, r->session_version);
     wh_session_create(r->session, on_created, r);
 }
+
+void do_connect_later(struct runner *r, const struct runner_cause *cause)
+{
+    say_trouble(r, cause->err, "trying again in half a minute");
+    again_in(r, SESSION_RETRY_MIN_MS, SESSION_RETRY_MAX_MS);
+}
+
+void do_connect_with_new_token(struct runner *r, const struct runner_cause *cause)
+{
+    wh_session_drop_token(r->session);
+    do_connect_later(r, cause);
+}
+
+void do_reconnect(struct runner *r, const struct runner_cause *cause)
+{
+    wh_log_info("the session is over; making a new one");
+    wh_session_forget(r->session);
+    do_connect(r, cause);
+}
+
+void do_reconnect_later(struct runner *r, const struct runner_cause *cause)
+{
+    say_trouble(r, cause->err, "making a new session in half a minute");
+    r->errors = 0;
+    leave_session(r);
+    again_in(r, POLL_RETRY_MIN_MS, POLL_RETRY_MAX_MS);
+}
+
+/* By a version that became known since. It must be deleted by then. */
+void do_reconnect_by_version(struct runner *r, const struct runner_cause *cause)
+{
+    (void)cause;
+    wh_log_info("naming runner version %s from now on", version_of(r));
+    leave_session(r);
+    again_in(r, NEW_VERSION_MIN_MS, NEW_VERSION_MAX_MS);
+}
+
+void do_reconnect_with_new_token(struct runner *r, const struct runner_cause *cause)
+{
+    do_reconnect_later(r, cause);
+    wh_session_drop_token(r->session);
+}
+
+/* A refused version: the newest official one may do, unless the user named one. */
+void do_try_newer(struct runner *r, const struct runner_cause *cause)
+{
+    (void)wh_wrap(cause->err, "the service refuses runner version %s", version_of(r));
+    say_trouble(r, cause->err, "asking for the newest");
+    r->tried_newest_version = true;
+    daemon_learn_version(r->d);
+    leave_session(r);
+    again_in(r, SESSION_RETRY_MIN_MS, SESSION_RETRY_MAX_MS);
+}
+
+void do_listen(struct runner *r, const struct runner_cause *cause)
+{
+    (void)cause;
+    r->conflicts = r->errors = 0;
+    r->contact_ns = wh_now_ns();
+    runner_note_session(r, wh_session_id(r->session));
+    daemon_trim(r->d); /* reading the certificates took a megabyte for a moment */
+    wh_log_info("listening for jobs of %s", r->config->url);
+    runner_poll_now(r);
+}
+
+/* ---- start ---- */
 
 static void on_leftover_deleted(void *data, enum wh_outcome outcome, struct wh_error *err)
 {
     (void)outcome;
-    struct runner *r = data;
     if (err)
         wh_log_debug("delete the left-over session: %s", wh_error_text(err));
-    if (r->state == RUNNER_STARTING)
-        create(r);
+    runner_event(data, ON_LEFTOVER_GONE, NULL);
+}
+
+void do_delete_leftover(struct runner *r, const struct runner_cause *cause)
+{
+    (void)cause;
+    wh_autofree char *leftover = runner_noted_session(r);
+    wh_session_delete_id(r->session, leftover ? leftover : "", on_leftover_deleted, r);
+}
+
+void do_begin(struct runner *r, const struct runner_cause *cause)
+{
+    (void)cause;
+    wh_autofree char *leftover = runner_noted_session(r);
+    recover_start(r);
+    runner_event(r, leftover ? ON_BEGIN_LEFTOVER : ON_BEGIN, NULL);
 }
 
 void runner_start(struct runner *r)
 {
-    wh_autofree char *leftover = noted_session(r);
-    r->state = RUNNER_STARTING;
-    recover_start(r);
-    if (leftover && *leftover)
-        wh_session_delete_id(r->session, leftover, on_leftover_deleted, r);
-    else
-        create(r);
+    const char *before = wh_log_enter(r->name);
+    if (r->state == RUNNER_CONFIGURED)
+        do_begin(r, NULL);
+    (void)wh_log_enter(before);
 }
 
 /* ---- polling ---- */
 
-static void new_session(struct runner *r, bool at_once)
+/* Only a runner that would take a job now is Online: the service then gives jobs to others. */
+static bool is_busy(const struct runner *r)
 {
-    wh_session_forget(r->session);
-    if (at_once)
-        create(r);
-    else
-        create_in(r, 15000, 30000);
+    return r->job || r->end_wanted || r->drained || places_full(r->d);
 }
 
-static void poll_failed(struct runner *r, enum wh_outcome outcome, struct wh_error *err)
+static enum runner_event poll_event(struct runner *r, enum wh_outcome outcome)
 {
-    if (outcome == WH_OUT_SESSION_INVALID) {
-        wh_log_info("%s: the session is over; making a new one", r->config->name);
-        new_session(r, r->sessions_refused++ == 0);
-        return;
+    uint64_t took = wh_mono_ms() - r->poll_started_ms;
+    if (outcome == WH_OUT_EMPTY && took < POLL_HELD_MS - EARLY_MS)
+        r->contact_ns = wh_now_ns();
+    if (outcome == WH_OUT_EMPTY) {
+        r->errors = r->denials = r->sessions_refused = 0;
+        r->clock_bad_since_ms = 0;
+        r->fresh_connection = false;
+        return took < EARLY_MS ? ON_EMPTY_EARLY : ON_EMPTY;
     }
-    if (common_outcome(r, outcome, err)) {
-        /* With a job under way the end waits for it, and cancellations are still wanted. */
-        if (r->job && r->state == RUNNER_LISTENING)
-            runner_poll_in(r, wh_wait_ms(30000, 60000));
-        return;
+    enum runner_event event = event_of(r, outcome);
+    if (event == ON_FAILED || event == ON_CLOCK) {
+        r->errors++;
+        r->fresh_connection = true;
     }
-    r->errors++;
-    r->fresh_connection = true;
-    wh_log_warning("%s: %s", r->config->name, wh_error_text(err));
-    if (outcome == WH_OUT_DENIED || r->errors >= POLL_ERRORS_TO_NEW_SESSION) {
-        r->errors = 0;
-        leave_session(r);
-        new_session(r, false);
-        return;
-    }
-    if (r->errors <= 5)
-        runner_poll_in(r, wh_wait_ms(15000, 30000));
-    else
-        runner_poll_in(r, wh_wait_ms(30000, 60000));
+    return event == ON_FAILED && r->errors >= POLL_ERRORS_TO_NEW_SESSION ? ON_FAILED_OFTEN : event;
 }
 
 static void on_polled(void *data, enum wh_outcome outcome, const struct wh_broker_message *message,
                       struct wh_error *err)
 {
     struct runner *r = data;
-    if (r->state != RUNNER_LISTENING)
-        return;
-    if (outcome != WH_OUT_OK && outcome != WH_OUT_EMPTY) {
-        poll_failed(r, outcome, err);
-        return;
-    }
-    r->errors = r->denials = r->sessions_refused = 0;
-    r->clock_bad_since_ms = 0;
-    r->fresh_connection = false;
-    if (outcome == WH_OUT_OK)
+    r->polling = false;
+    if (outcome == WH_OUT_OK) {
+        r->contact_ns = wh_now_ns();
+        r->errors = r->denials = r->sessions_refused = 0;
+        r->clock_bad_since_ms = 0;
+        r->fresh_connection = false;
         runner_handle(r, message);
-    else if (wh_mono_ms() - r->poll_started_ms < 1000)
-        runner_poll_in(r,
-                       wh_wait_ms(15000, 30000)); /* a service that does not hold polls must not be stormed */
-    else
-        runner_poll_now(r);
+    } else {
+        struct runner_cause cause = {.err = err};
+        runner_event(r, poll_event(r, outcome), &cause);
+    }
 }
 
-static void poll(void *data)
+void do_poll(struct runner *r, const struct runner_cause *cause)
 {
-    struct runner *r = data;
-    if (r->state != RUNNER_LISTENING || (r->end_wanted && !r->job))
+    (void)cause;
+    if ((r->end_wanted || r->drained) && !r->job) {
+        end_soon(r);
         return;
+    }
+    if (!r->job && !wh_streq(r->session_version, version_of(r))) {
+        runner_event(r, ON_NEW_VERSION, NULL);
+        return;
+    }
+    wh_later_cancel(&r->later);
     r->poll_started_ms = wh_mono_ms();
-    wh_session_poll(r->session, r->job != NULL, r->fresh_connection, on_polled, r);
+    r->polling = true;
+    r->polled_busy = is_busy(r);
+    wh_session_poll(r->session, r->polled_busy, r->fresh_connection, on_polled, r);
 }
 
 void runner_poll_in(struct runner *r, uint64_t ms)
 {
-    if (r->state == RUNNER_LISTENING && !(r->end_wanted && !r->job))
-        wh_later(&r->later, &r->d->loop, ms, poll, r);
+    if (r->state != RUNNER_LISTENING)
+        return;
+    if ((r->end_wanted || r->drained) && !r->job)
+        end_soon(r);
+    else
+        wh_later(&r->later, &r->d->loop, ms, on_waited, r);
 }
 
 void runner_poll_now(struct runner *r)
@@ -438,29 +646,67 @@ void runner_poll_now(struct runner *r)
     runner_poll_in(r, 0);
 }
 
+void do_poll_later(struct runner *r, const struct runner_cause *cause)
+{
+    (void)cause; /* a service that does not hold polls must not be stormed */
+    runner_poll_in(r, wh_wait_ms(POLL_RETRY_MIN_MS, POLL_RETRY_MAX_MS));
+}
+
+void do_poll_after_error(struct runner *r, const struct runner_cause *cause)
+{
+    say_trouble(r, cause->err, "trying again");
+    if (r->errors <= POLL_ERRORS_SHORT)
+        runner_poll_in(r, wh_wait_ms(POLL_RETRY_MIN_MS, POLL_RETRY_MAX_MS));
+    else
+        runner_poll_in(r, wh_wait_ms(POLL_RETRY_MAX_MS, 2 * POLL_RETRY_MAX_MS));
+}
+
+void do_poll_anew(struct runner *r, const struct runner_cause *cause)
+{
+    if (r->polling && r->polled_busy == is_busy(r))
+        return;
+    wh_session_poll_abort(r->session);
+    r->polling = false;
+    do_poll(r, cause);
+}
+
+static void on_status(void *data)
+{
+    runner_event(data, ON_STATUS, NULL);
+}
+
+void runner_status_changed(struct runner *r, uint64_t ms)
+{
+    /* One that waits before its next try will say it then. */
+    if (r->state == RUNNER_LISTENING && r->polling && r->polled_busy != is_busy(r))
+        wh_later(&r->later, &r->d->loop, ms, on_status, r);
+}
+
 /* ---- jobs ---- */
 
-void runner_job_ended(struct runner *r, bool taken)
+void runner_job_ended(struct runner *r, const char *name, const char *result)
 {
     uint64_t wait = 0;
-    r->job = NULL;
-    malloc_trim(0);
-    if (taken) {
+    daemon_trim(r->d);
+    daemon_changed(r->d);
+    if (result) {
+        runner_counts_add(r, name, result);
         cleaner_job_ended(r->d->cleaner);
-        r->jobs_done++;
         r->skips = 0;
     } else if (r->skips++ > 0) {
         wait = WH_MIN((uint64_t)1000 << WH_MIN(r->skips - 2, 6U), (uint64_t)SKIP_MAX_MS);
     }
-    if (taken && r->config->ephemeral) {
-        r->removed = true; /* the service deletes the registration itself */
-        runner_end(r, WH_RUN_DONE, NULL);
-    } else if (taken && r->d->options->once) {
-        runner_end(r, WH_RUN_DONE, NULL);
-    } else if (r->end_wanted) {
-        runner_end(r, r->exit_code, NULL);
-    } else if (r->state == RUNNER_LISTENING) {
-        wh_session_poll_abort(r->session); /* the poll under way says Busy */
-        runner_poll_in(r, wait ? wh_wait_ms(wait, wait) : 0);
+    if (result && r->config->ephemeral)
+        runner_end(r, RUNNER_REMOVED, NULL); /* the service deletes the registration itself */
+    else if (result && r->d->options->once)
+        runner_end(r, RUNNER_STOPPED, NULL);
+    else if (r->end_wanted || r->drained)
+        end_soon(r);
+    else if (wait == 0 && !r->later)
+        runner_status_changed(r, 0); /* the poll under way says Busy */
+    else if (wait && r->state == RUNNER_LISTENING) {
+        wh_session_poll_abort(r->session);
+        r->polling = false;
+        runner_poll_in(r, wh_wait_ms(wait, wait));
     }
 }

@@ -1,12 +1,13 @@
 /* What a runner does with the broker's messages (runner-protocol.md §3.6). */
-#include "daemon/daemon.h"
-
+#include "daemon/actions.h"
 #include "wherry/base/clock.h"
 #include "wherry/base/log.h"
 
 #define CANCEL_MEMORY_MS 60000
 #define CANCEL_PAUSE_MIN_MS 1000
 #define CANCEL_PAUSE_MAX_MS 10000
+#define REPEAT_MIN_MS 1000 /* before a poll that may bring the same message again */
+#define REPEAT_MAX_MS 2000
 
 /* ---- jobs ---- */
 
@@ -37,26 +38,25 @@ void runner_forget_request(struct runner *r, const char *request_id)
         }
 }
 
-static void on_job(struct runner *r, const struct wh_broker_message *m)
+void do_take_job(struct runner *r, const struct runner_cause *cause)
 {
-    if (r->job && knows_request(r, m->request_id)) {
-        wh_log_debug("%s: announced again: %s", r->config->name, m->request_id);
-        runner_poll_in(r, wh_wait_ms(1000, 2000));
-        return;
-    }
-    if (r->job || r->end_wanted || r->d->draining) {
-        /* Neither acknowledged nor acquired: the service gives it to another runner. */
-        wh_log_info("%s: not taking another job now", r->config->name);
-        runner_poll_in(r, wh_wait_ms(1000, 2000));
-        return;
-    }
+    const struct wh_broker_message *m = cause->message;
     if (runner_know_request(r, m->request_id)) {
-        wh_log_debug("%s: announced again: %s", r->config->name, m->request_id);
-        runner_poll_in(r, wh_wait_ms(1000, 2000));
+        wh_log_debug("announced again: %s", m->request_id);
+        runner_poll_in(r, wh_wait_ms(REPEAT_MIN_MS, REPEAT_MAX_MS));
         return;
     }
     jobrun_start(r, m);
     runner_poll_now(r); /* as Busy: a cancellation comes this way */
+}
+
+void do_leave_job(struct runner *r, const struct runner_cause *cause)
+{
+    if (r->job && knows_request(r, cause->message->request_id))
+        wh_log_debug("announced again: %s", cause->message->request_id);
+    else
+        wh_log_info("not taking another job now");
+    runner_poll_in(r, wh_wait_ms(REPEAT_MIN_MS, REPEAT_MAX_MS));
 }
 
 /* ---- cancellations ---- */
@@ -83,8 +83,9 @@ bool runner_take_cancel(struct runner *r, const char *job_id, uint64_t *timeout_
     return false;
 }
 
-static void on_cancel(struct runner *r, const struct wh_broker_message *m)
+void do_cancel(struct runner *r, const struct runner_cause *cause)
 {
+    const struct wh_broker_message *m = cause->message;
     struct jobrun *j = r->job;
     if (j && j->service && wh_streq_ci(wh_github_job_id(j->service), m->job_id))
         jobrun_cancel(j, "user", m->timeout_ms);
@@ -102,41 +103,55 @@ static void on_cancel(struct runner *r, const struct wh_broker_message *m)
     r->cancel_pause_ms = WH_MIN(r->cancel_pause_ms * 2, (uint64_t)CANCEL_PAUSE_MAX_MS);
 }
 
-/* ---- all ---- */
+/* ---- the others ---- */
+
+void do_shut_down(struct runner *r, const struct runner_cause *cause)
+{
+    const char *reason = cause->message->reason;
+    wh_log_info("the service asks this runner to end%s%s", reason ? ": " : "", reason ? reason : "");
+    r->keep_session = true;
+    runner_end(r, RUNNER_STOPPED, NULL);
+}
+
+void do_migrate(struct runner *r, const struct runner_cause *cause)
+{
+    wh_log_info("the broker is now %s", cause->message->broker_url);
+    wh_session_migrate(r->session, cause->message->broker_url);
+    runner_poll_now(r);
+}
+
+void do_refresh_token(struct runner *r, const struct runner_cause *cause)
+{
+    (void)cause;
+    wh_session_drop_token(r->session);
+    runner_poll_now(r);
+}
+
+void do_learn_version(struct runner *r, const struct runner_cause *cause)
+{
+    wh_log_debug("%s is for GitHub's own binary", cause->message->type_text);
+    daemon_learn_version(r->d);
+    runner_poll_in(r, wh_wait_ms(REPEAT_MIN_MS, REPEAT_MAX_MS));
+}
+
+void do_pass_over(struct runner *r, const struct runner_cause *cause)
+{
+    wh_log_info("a message of type %.60s is not known and passed over", cause->message->type_text);
+    runner_poll_in(r, wh_wait_ms(REPEAT_MIN_MS, REPEAT_MAX_MS));
+}
 
 void runner_handle(struct runner *r, const struct wh_broker_message *m)
 {
-    switch (m->type) {
-    case WH_MESSAGE_JOB:
-        on_job(r, m);
-        return;
-    case WH_MESSAGE_CANCEL:
-        on_cancel(r, m);
-        return;
-    case WH_MESSAGE_SHUTDOWN:
-        wh_log_info("%s: the service asks this runner to end%s%s", r->config->name, m->reason ? ": " : "",
-                    m->reason ? m->reason : "");
-        r->keep_session = true;
-        runner_end(r, WH_RUN_DONE, NULL);
-        return;
-    case WH_MESSAGE_MIGRATION:
-        wh_log_info("%s: the broker is now %s", r->config->name, m->broker_url);
-        wh_session_migrate(r->session, m->broker_url);
-        runner_poll_now(r);
-        return;
-    case WH_MESSAGE_TOKEN_REFRESH:
-        wh_session_drop_token(r->session);
-        runner_poll_now(r);
-        return;
-    case WH_MESSAGE_REFRESH:
-        wh_log_debug("%s: %s is for GitHub's own binary", r->config->name, m->type_text);
-        daemon_learn_version(r->d);
-        runner_poll_in(r, wh_wait_ms(1000, 2000));
-        return;
-    case WH_MESSAGE_OTHER:
-        wh_log_info("%s: a message of type %.60s is not known and passed over", r->config->name,
-                    m->type_text);
-        runner_poll_in(r, wh_wait_ms(1000, 2000));
-        return;
-    }
+    static const enum runner_event events[] = {[WH_MESSAGE_JOB] = ON_JOB,
+                                               [WH_MESSAGE_CANCEL] = ON_CANCEL,
+                                               [WH_MESSAGE_REFRESH] = ON_REFRESH,
+                                               [WH_MESSAGE_SHUTDOWN] = ON_SHUTDOWN,
+                                               [WH_MESSAGE_MIGRATION] = ON_MIGRATION,
+                                               [WH_MESSAGE_TOKEN_REFRESH] = ON_TOKEN_REFRESH,
+                                               [WH_MESSAGE_OTHER] = ON_OTHER};
+    struct runner_cause cause = {.message = m};
+    enum runner_event event = (size_t)m->type < WH_COUNT(events) ? events[m->type] : ON_OTHER;
+    if (event == ON_JOB && (r->job || r->end_wanted || r->drained || r->d->draining))
+        event = ON_JOB_UNWANTED;
+    runner_event(r, event, &cause);
 }

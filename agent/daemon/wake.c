@@ -46,6 +46,7 @@ static void renew_connections(struct daemon *d)
         if (r->state == RUNNER_LISTENING) {
             r->fresh_connection = true;
             wh_session_poll_abort(r->session);
+            r->polling = false;
             runner_poll_in(r, spread(d));
         } else {
             wh_later_hurry(&r->later, &d->loop, spread(d));
@@ -60,7 +61,7 @@ static void try_again(struct daemon *d)
         struct runner *r = d->runners[i];
         if (r->job && r->job->renewal.errors > 0)
             wh_later_hurry(&r->job->renewal.later, &d->loop, spread(d));
-        if (r->errors > 0 || r->state == RUNNER_CREATING)
+        if (r->errors > 0 || r->state == RUNNER_CONNECTING)
             wh_later_hurry(&r->later, &d->loop, spread(d));
     }
 }

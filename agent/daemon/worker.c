@@ -66,6 +66,8 @@ static void on_state(struct jobrun *j, const cJSON *frame)
     const char *step = wh_json_string(frame, "step");
     free(j->step);
     j->step = step ? wh_strndup(step, strnlen(step, 200)) : NULL;
+    j->step_number = (int)wh_json_int(frame, "number", 0);
+    daemon_changed(j->r->d);
 }
 
 static void on_frame(struct jobrun *j, struct wh_frame *frame)
@@ -89,7 +91,9 @@ static void on_frame(struct jobrun *j, struct wh_frame *frame)
         j->done_accepted = wh_json_bool(frame->json, "completed", true);
         if (j->done_accepted)
             keep_forget(j);
-        wh_log_info("%s: job %s: %.20s", j->r->config->name, j->display_name, result ? result : "ended");
+        free(j->result);
+        j->result = wh_strndup(result ? result : "", 20);
+        wh_log_info("job %s: %s", j->display_name, *j->result ? j->result : "ended");
     } else {
         wh_log_debug("the worker sent a frame that is not known: %.40s", type ? type : "(no type)");
     }
@@ -110,9 +114,8 @@ static int take_frames(struct jobrun *j, struct wh_error *err)
 
 static void watch_frames(struct worker *w);
 
-static void on_frame_poll(uv_poll_t *poll, int status, int events)
+static void take_poll(struct jobrun *j, int status, int events)
 {
-    struct jobrun *j = poll->data;
     struct worker *w = &j->worker;
     wh_autoerror err = {0};
     if (status == 0 && (events & UV_WRITABLE) && wh_frame_conn_flush(w->conn, &err)) {
@@ -127,6 +130,14 @@ static void on_frame_poll(uv_poll_t *poll, int status, int events)
         return;
     }
     watch_frames(w);
+}
+
+static void on_frame_poll(uv_poll_t *poll, int status, int events)
+{
+    struct jobrun *j = poll->data;
+    const char *before = wh_log_enter(j->r->name);
+    take_poll(j, status, events);
+    (void)wh_log_enter(before);
 }
 
 static void watch_frames(struct worker *w)
@@ -152,12 +163,9 @@ int worker_send_fds(struct jobrun *j, const cJSON *frame, const int *fds, size_t
 
 /* ---- the end ---- */
 
-static void on_exit_poll(uv_poll_t *poll, int status, int events)
+static void worker_ended(struct jobrun *j)
 {
-    struct jobrun *j = poll->data;
     struct wh_process_exit how = {0};
-    (void)status;
-    (void)events;
     int code = wh_process_reap(&j->worker.process, &how, NULL);
     if (code == 0)
         return;
@@ -168,6 +176,16 @@ static void on_exit_poll(uv_poll_t *poll, int status, int events)
     j->worker.process = WH_PROCESS_NONE;
     worker_drop(j);
     jobrun_worker_gone(j, &how);
+}
+
+static void on_exit_poll(uv_poll_t *poll, int status, int events)
+{
+    struct jobrun *j = poll->data;
+    (void)status;
+    (void)events;
+    const char *before = wh_log_enter(j->r->name);
+    worker_ended(j);
+    (void)wh_log_enter(before);
 }
 
 /* ---- start ---- */
@@ -194,6 +212,7 @@ static char **worker_env(const struct jobrun *j)
         wh_env_set(&env, "XDG_CACHE_HOME", NULL);
     }
     wh_env_set(&env, WH_JOB_MARK, j->mark);
+    wh_env_set(&env, WH_LOG_NAME_ENV, j->r->name);
     if (!wh_env_get(env, "PATH"))
         wh_env_set(&env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     return env;

@@ -5,6 +5,7 @@
 #include <utlist.h>
 
 #include "wherry/base/clock.h"
+#include "wherry/base/log.h"
 #include "wherry/net/later.h"
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
@@ -214,6 +215,7 @@ void wh_http_client_drop(struct wh_http *r)
 void wh_http_client_finish(struct wh_http *r, CURLcode code)
 {
     struct wh_http_client *c = r->client;
+    const char *before = wh_log_enter(r->about);
     wh_http_transfer_result(r, code, &r->error);
     bool keep = r->connect_only && r->error.code == WH_OK;
     DL_DELETE(c->active, r);
@@ -229,6 +231,7 @@ void wh_http_client_finish(struct wh_http *r, CURLcode code)
         r->finished = true;
         uv_cond_signal(r->waiter);
         uv_mutex_unlock(&c->lock);
+        (void)wh_log_enter(before);
         return; /* r may be gone */
     }
     wh_http_done_fn done = r->done;
@@ -237,6 +240,7 @@ void wh_http_client_finish(struct wh_http *r, CURLcode code)
         wh_error_move(&err, &r->error);
     if (done)
         done(r, err.code != WH_OK ? &err : NULL, r->done_data);
+    (void)wh_log_enter(before);
 }
 
 static void collect_done(struct wh_http_client *c)

@@ -53,6 +53,7 @@ struct wh_http {
     enum wh_http_state state;
     CURL *easy;
     char *method, *url, *label;
+    const char *about; /* whom the log's lines are about in callbacks */
     struct curl_slist *headers;
     bool has_content_type;
 

@@ -24,6 +24,7 @@ struct wh_http *wh_http_new(struct wh_http_client *client, const char *method, c
 {
     struct wh_http *r = wh_calloc(1, sizeof *r);
     r->client = client;
+    r->about = wh_log_name();
     r->method = wh_strdup(method ? method : "GET");
     r->url = wh_strdup(url);
     r->label = label_of(r->method, url);

@@ -2,6 +2,7 @@
 #include "wherry/net/later.h"
 
 #include "wherry/base/clock.h"
+#include "wherry/base/log.h"
 #include "wherry/base/mem.h"
 
 struct wh_later {
@@ -9,6 +10,7 @@ struct wh_later {
     struct wh_later **slot;
     void (*fn)(void *data);
     void *data;
+    const char *about; /* whom the log's lines are about while fn runs */
 };
 
 int wh_timer_start(uv_timer_t *timer, uv_timer_cb fn, uint64_t ms, uint64_t repeat_ms)
@@ -28,7 +30,9 @@ static void on_timer(uv_timer_t *timer)
     void *data = later->data;
     *later->slot = NULL;
     uv_close((uv_handle_t *)timer, on_closed);
-    fn(data);
+    const char *before = wh_log_enter(later->about);
+    fn(data); /* later goes when the loop turns next */
+    (void)wh_log_enter(before);
 }
 
 void wh_later(struct wh_later **slot, uv_loop_t *loop, uint64_t ms, void (*fn)(void *data), void *data)
@@ -38,6 +42,7 @@ void wh_later(struct wh_later **slot, uv_loop_t *loop, uint64_t ms, void (*fn)(v
     later->slot = slot;
     later->fn = fn;
     later->data = data;
+    later->about = wh_log_name();
     uv_timer_init(loop, &later->timer);
     later->timer.data = later;
     uv_update_time(loop);
