@@ -104,8 +104,7 @@ void wh_log(enum wh_log_level level, const char *fmt, ...)
         put(copy_fd, line);
     if (level > max_level)
         return;
-    wh_autofree char *entry =
-        journal ? wh_printf("<%d>%s%s%s\n", priorities[level], who, colon, text) : NULL;
+    wh_autofree char *entry = journal ? wh_printf("<%d>%s%s%s\n", priorities[level], who, colon, text) : NULL;
     put(STDERR_FILENO, entry ? entry : line);
 }
 

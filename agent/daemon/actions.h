@@ -32,6 +32,7 @@ void do_open(struct runner *r, const struct runner_cause *cause);
 void do_be_removed(struct runner *r, const struct runner_cause *cause);
 void do_be_stopped(struct runner *r, const struct runner_cause *cause);
 void do_be_refused(struct runner *r, const struct runner_cause *cause);
+void do_give_up_clock(struct runner *r, const struct runner_cause *cause);
 void do_be_deprecated(struct runner *r, const struct runner_cause *cause);
 void do_be_taken(struct runner *r, const struct runner_cause *cause);
 

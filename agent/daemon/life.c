@@ -40,7 +40,7 @@ static const struct runner_row runner_rows[] = {
     ROW(CONNECTING, TOO_OLD,         "asks for the newest release, then again by its version",      do_try_newer,                CONNECTING),
     ROW(CONNECTING, TOO_OLD_LAST,    "is to end: deprecated",                                       do_be_deprecated,            CONNECTING),
     ROW(CONNECTING, CLOCK,           "asks again after 25 to 35 s",                                 do_connect_later,            CONNECTING),
-    ROW(CONNECTING, CLOCK_LAST,      "is to end: refused",                                          do_be_refused,               CONNECTING),
+    ROW(CONNECTING, CLOCK_LAST,      "is to end: refused",                                          do_give_up_clock,            CONNECTING),
     ROW(CONNECTING, FAILED,          "asks again after 25 to 35 s",                                 do_connect_later,            CONNECTING),
     ROW(CONNECTING, WAITED,          "asks for a session",                                          do_connect,                  CONNECTING),
     ROW(CONNECTING, DRAIN,           "waits for a session that is being made (5 s at most)",        do_leave,                    LEAVING),
@@ -70,7 +70,7 @@ static const struct runner_row runner_rows[] = {
     ROW(LISTENING,  TOO_OLD,         "deletes the session, asks for the newest release, then for a session by its version", do_try_newer, CONNECTING),
     ROW(LISTENING,  TOO_OLD_LAST,    "is to end: deprecated",                                       do_be_deprecated,            LISTENING),
     ROW(LISTENING,  CLOCK,           "polls after 15 to 30 s",                                      do_poll_after_error,         LISTENING),
-    ROW(LISTENING,  CLOCK_LAST,      "is to end: refused",                                          do_be_refused,               LISTENING),
+    ROW(LISTENING,  CLOCK_LAST,      "is to end: refused",                                          do_give_up_clock,            LISTENING),
     ROW(LISTENING,  DRAIN,           "deletes the session (5 s at most)",                           do_leave,                    LEAVING),
     ROW(LISTENING,  END,             "deletes the session (5 s at most)",                           do_end,                      ENDING),
 
@@ -125,7 +125,7 @@ static const struct job_row job_rows[] = {
 
     JOB_ROW(ACQUIRING,     ACQUIRED,          "renews its lock",                                     job_do_renew,             RENEWING),
     JOB_ROW(ACQUIRING,     UNREADABLE,        "logs it: nobody can be told",                         job_do_leave,             CLEANING),
-    JOB_ROW(ACQUIRING,     NOT_OURS,          "logs it: another has it",                             job_do_leave_silently,                CLEANING),
+    JOB_ROW(ACQUIRING,     NOT_OURS,          "logs it: another has it",                             job_do_leave_silently,    CLEANING),
     JOB_ROW(ACQUIRING,     NOT_ACQUIRED,      "logs it; may take it when it is announced again",     job_do_leave_for_retry,   CLEANING),
     JOB_ROW(ACQUIRING,     DRAIN,             "waits for 5 s more",                                  job_do_hurry,             ACQUIRING),
     JOB_ROW(ACQUIRING,     GIVEN_UP,          "leaves it to others",                                 job_do_leave_for_retry,   CLEANING),

@@ -230,7 +230,13 @@ void do_be_stopped(struct runner *r, const struct runner_cause *cause)
 
 void do_be_refused(struct runner *r, const struct runner_cause *cause)
 {
-    (void)wh_wrap(cause->err, "the service refuses this runner");
+    (void)wh_wrap(cause->err, "the service refuses this runner's credentials");
+    end_by(r, RUNNER_REFUSED, cause->err);
+}
+
+void do_give_up_clock(struct runner *r, const struct runner_cause *cause)
+{
+    (void)wh_wrap(cause->err, "this machine's clock is wrong for the service");
     end_by(r, RUNNER_REFUSED, cause->err);
 }
 
