@@ -160,7 +160,10 @@ struct runner {
 };
 /* Never fails: a runner whose files can't be used is RUNNER_UNUSABLE, with its error, and tries again. */
 struct runner *runner_new(struct daemon *d, const char *name, size_t slot);
-void runner_free(struct runner *r); /* after it has ended */
+void runner_free(struct runner *r);                                       /* after it has ended */
+const char *runner_named_version(const struct runner *r);                 /* NULL: "auto" */
+const char *runner_version(const struct runner *r);                       /* which to name now */
+void runner_again_in(struct runner *r, uint64_t min_ms, uint64_t max_ms); /* then ON_WAITED */
 void runner_start(struct runner *r);
 bool runner_is_over(const struct runner *r);
 /* Ends the runner in this state as soon as its job is over. The first reason wins. err may be NULL. */

@@ -21,125 +21,8 @@
 #define POLL_HELD_MS 100000 /* our own limit of a poll */
 #define SKIP_MAX_MS 60000
 #define END_CREATING_MS 5000
-#define REOPEN_MS 60000
 #define NEW_VERSION_MIN_MS 1000
 #define NEW_VERSION_MAX_MS 3000
-
-/* ---- opening ---- */
-
-/* By --runner-version here or when it was registered; NULL: "auto". */
-static const char *named_version(const struct runner *r)
-{
-    const char *named = r->d->options->version ? r->d->options->version : r->config->version;
-    return wh_streq(named, "auto") ? NULL : named;
-}
-
-static const char *version_of(const struct runner *r)
-{
-    const char *named = named_version(r);
-    return named ? named : r->d->version;
-}
-
-static void close_files(struct runner *r)
-{
-    wh_session_free(r->session);
-    wh_rsa_key_free(r->key);
-    wh_runner_config_free(r->config);
-    job_user_clear(&r->user);
-    if (r->lock_fd >= 0)
-        close(r->lock_fd);
-    r->session = NULL;
-    r->key = NULL;
-    r->config = NULL;
-    r->lock_fd = -1;
-}
-
-static int open_files(struct runner *r, struct wh_error *err)
-{
-    const struct wh_daemon_options *o = r->d->options;
-    char host[256] = "localhost";
-    r->config = wh_runner_config_load(o->state, r->name, err);
-    if (!r->config || runner_lock(r, err) || !(r->key = wh_credentials_load(o->state, r->name, err)))
-        return -1;
-    if (job_user_choose(o->job_user ? o->job_user : r->config->job_user, r->slot, r->config->work, &r->user,
-                        err))
-        return -1;
-    if (job_user_prepare_work(&r->user, r->config->work, err))
-        return -1;
-    gethostname(host, sizeof host - 1);
-    wh_autofree char *owner = wh_printf("%s (PID: %d)", host, (int)getpid());
-    r->session = wh_session_new(r->d->http, r->config, r->key, version_of(r), owner);
-    runner_counts_load(r);
-    return 0;
-}
-
-static void again_in(struct runner *r, uint64_t min_ms, uint64_t max_ms);
-
-/* Said once, not each minute. */
-static void unusable(struct runner *r, struct wh_error *err)
-{
-    close_files(r);
-    if (!wh_streq(r->error, wh_error_text(err)))
-        runner_say_error(r, err);
-    wh_error_clear(&r->exit_error);
-    wh_fail(&r->exit_error, err->code, "%s: %s", r->name, wh_error_text(err));
-    again_in(r, REOPEN_MS, REOPEN_MS + REOPEN_MS / 10);
-}
-
-struct runner *runner_new(struct daemon *d, const char *name, size_t slot)
-{
-    struct runner *r = wh_calloc(1, sizeof *r);
-    wh_autoerror err = {0};
-    r->user.lock = -1;
-    r->d = d;
-    r->name = wh_strdup(name);
-    r->slot = slot;
-    r->lock_fd = -1;
-    r->state = RUNNER_CONFIGURED;
-    r->since_ms = wh_mono_ms();
-    const char *before = wh_log_enter(r->name);
-    if (open_files(r, &err)) {
-        r->state = RUNNER_UNUSABLE;
-        unusable(r, &err);
-    }
-    (void)wh_log_enter(before);
-    return r;
-}
-
-void runner_free(struct runner *r)
-{
-    if (!r)
-        return;
-    wh_later_cancel(&r->later);
-    close_files(r);
-    for (size_t i = 0; i < WH_MAX_KNOWN_REQUESTS; i++)
-        free(r->requests[i]);
-    for (size_t i = 0; i < WH_MAX_KNOWN_CANCELS; i++)
-        free(r->cancels[i].job_id);
-    free(r->last_cancel);
-    free(r->error);
-    free(r->session_version);
-    free(r->counts.last_job);
-    free(r->counts.last_result);
-    wh_error_clear(&r->exit_error);
-    free(r->name);
-    free(r);
-}
-
-void do_open(struct runner *r, const struct runner_cause *cause)
-{
-    (void)cause;
-    wh_autoerror err = {0};
-    if (r->end_wanted)
-        return;
-    if (open_files(r, &err)) {
-        unusable(r, &err);
-        return;
-    }
-    wh_log_info("its files can be used now");
-    wh_error_clear(&r->exit_error);
-    runner_event(r, ON_OPENED, NULL);
-}
 
 bool runner_is_over(const struct runner *r)
 {
@@ -172,7 +55,7 @@ static void on_waited(void *data)
     runner_event(data, ON_WAITED, NULL);
 }
 
-static void again_in(struct runner *r, uint64_t min_ms, uint64_t max_ms)
+void runner_again_in(struct runner *r, uint64_t min_ms, uint64_t max_ms)
 {
     wh_later(&r->later, &r->d->loop, wh_wait_ms(min_ms, max_ms), on_waited, r);
 }
@@ -242,9 +125,10 @@ void do_give_up_clock(struct runner *r, const struct runner_cause *cause)
 
 void do_be_deprecated(struct runner *r, const struct runner_cause *cause)
 {
-    (void)wh_wrap(cause->err, "the service refuses runner version %s%s", version_of(r),
-                  named_version(r) ? " (named by --runner-version: `auto` takes the newest official release)"
-                                   : ", the newest that is known (name another by --runner-version)");
+    (void)wh_wrap(cause->err, "the service refuses runner version %s%s", runner_version(r),
+                  runner_named_version(r)
+                      ? " (named by --runner-version: `auto` takes the newest official release)"
+                      : ", the newest that is known (name another by --runner-version)");
     end_by(r, RUNNER_DEPRECATED, cause->err);
 }
 
@@ -303,7 +187,7 @@ void do_leave(struct runner *r, const struct runner_cause *cause)
     wh_session_poll_abort(r->session);
     r->polling = false;
     if (r->creating)
-        again_in(r, END_CREATING_MS, END_CREATING_MS);
+        runner_again_in(r, END_CREATING_MS, END_CREATING_MS);
     else
         do_delete_session(r, cause);
 }
@@ -411,7 +295,7 @@ void runner_resume(struct runner *r)
 
 static bool newer_version_may_do(const struct runner *r)
 {
-    return !named_version(r) && !r->tried_newest_version;
+    return !runner_named_version(r) && !r->tried_newest_version;
 }
 
 static enum runner_event event_of(struct runner *r, enum wh_outcome outcome)
@@ -473,7 +357,7 @@ void do_connect(struct runner *r, const struct runner_cause *cause)
     }
     r->creating = true;
     free(r->session_version);
-    r->session_version = wh_strdup(version_of(r));
+    r->session_version = wh_strdup(runner_version(r));
     wh_session_set_version(r->session, r->session_version);
     wh_session_create(r->session, on_created, r);
 }
@@ -481,7 +365,7 @@ void do_connect(struct runner *r, const struct runner_cause *cause)
 void do_connect_later(struct runner *r, const struct runner_cause *cause)
 {
     say_trouble(r, cause->err, "trying again in half a minute");
-    again_in(r, SESSION_RETRY_MIN_MS, SESSION_RETRY_MAX_MS);
+    runner_again_in(r, SESSION_RETRY_MIN_MS, SESSION_RETRY_MAX_MS);
 }
 
 void do_connect_with_new_token(struct runner *r, const struct runner_cause *cause)
@@ -502,16 +386,16 @@ void do_reconnect_later(struct runner *r, const struct runner_cause *cause)
     say_trouble(r, cause->err, "making a new session in half a minute");
     r->errors = 0;
     leave_session(r);
-    again_in(r, POLL_RETRY_MIN_MS, POLL_RETRY_MAX_MS);
+    runner_again_in(r, POLL_RETRY_MIN_MS, POLL_RETRY_MAX_MS);
 }
 
 /* By a version that became known since. It must be deleted by then. */
 void do_reconnect_by_version(struct runner *r, const struct runner_cause *cause)
 {
     (void)cause;
-    wh_log_info("naming runner version %s from now on", version_of(r));
+    wh_log_info("naming runner version %s from now on", runner_version(r));
     leave_session(r);
-    again_in(r, NEW_VERSION_MIN_MS, NEW_VERSION_MAX_MS);
+    runner_again_in(r, NEW_VERSION_MIN_MS, NEW_VERSION_MAX_MS);
 }
 
 void do_reconnect_with_new_token(struct runner *r, const struct runner_cause *cause)
@@ -523,12 +407,12 @@ void do_reconnect_with_new_token(struct runner *r, const struct runner_cause *ca
 /* A refused version: the newest official one may do, unless the user named one. */
 void do_try_newer(struct runner *r, const struct runner_cause *cause)
 {
-    (void)wh_wrap(cause->err, "the service refuses runner version %s", version_of(r));
+    (void)wh_wrap(cause->err, "the service refuses runner version %s", runner_version(r));
     say_trouble(r, cause->err, "asking for the newest");
     r->tried_newest_version = true;
     daemon_learn_version(r->d);
     leave_session(r);
-    again_in(r, SESSION_RETRY_MIN_MS, SESSION_RETRY_MAX_MS);
+    runner_again_in(r, SESSION_RETRY_MIN_MS, SESSION_RETRY_MAX_MS);
 }
 
 void do_listen(struct runner *r, const struct runner_cause *cause)
@@ -626,7 +510,7 @@ void do_poll(struct runner *r, const struct runner_cause *cause)
         end_soon(r);
         return;
     }
-    if (!r->job && !wh_streq(r->session_version, version_of(r))) {
+    if (!r->job && !wh_streq(r->session_version, runner_version(r))) {
         runner_event(r, ON_NEW_VERSION, NULL);
         return;
     }
