@@ -64,7 +64,7 @@ static const char help[] =
     "  wherry run --cache-max-size 200g\n"
     "  wherry run --name box1 --once\n"
     "\n"
-    "Exit code, where the last runner has ended: 0 as asked, or the registration is gone; 1 settings or "
+    "Exit code: 0 ended as asked, or the registrations are gone; 1 settings or "
     "credentials are\n"
     "refused; 2 bad usage; 5 another agent has the runner or its session; 7 version refused (only where\n"
     "ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE is set).\n";
