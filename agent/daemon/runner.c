@@ -467,7 +467,13 @@ static bool is_busy(const struct runner *r)
     return r->job || r->end_wanted || r->drained || places_full(r->d);
 }
 
-static enum runner_event poll_event(struct runner *r, enum wh_outcome outcome)
+/* Nobody answered at all: the network's trouble, in which the session lives on. */
+static bool no_answer(const struct wh_error *err)
+{
+    return err && (err->code == WH_E_NETWORK || err->code == WH_E_TIMEOUT);
+}
+
+static enum runner_event poll_event(struct runner *r, enum wh_outcome outcome, const struct wh_error *err)
 {
     uint64_t took = wh_mono_ms() - r->poll_started_ms;
     if (outcome == WH_OUT_EMPTY && took < POLL_HELD_MS - EARLY_MS)
@@ -483,7 +489,9 @@ static enum runner_event poll_event(struct runner *r, enum wh_outcome outcome)
         r->errors++;
         r->fresh_connection = true;
     }
-    return event == ON_FAILED && r->errors >= POLL_ERRORS_TO_NEW_SESSION ? ON_FAILED_OFTEN : event;
+    /* A new session after hours without a network would find the old one in its way. */
+    bool often = r->errors >= POLL_ERRORS_TO_NEW_SESSION && !no_answer(err);
+    return event == ON_FAILED && often ? ON_FAILED_OFTEN : event;
 }
 
 static void on_polled(void *data, enum wh_outcome outcome, const struct wh_broker_message *message,
@@ -499,7 +507,7 @@ static void on_polled(void *data, enum wh_outcome outcome, const struct wh_broke
         runner_handle(r, message);
     } else {
         struct runner_cause cause = {.err = err};
-        runner_event(r, poll_event(r, outcome), &cause);
+        runner_event(r, poll_event(r, outcome, err), &cause);
     }
 }
 
@@ -545,7 +553,7 @@ void do_poll_later(struct runner *r, const struct runner_cause *cause)
 void do_poll_after_error(struct runner *r, const struct runner_cause *cause)
 {
     say_trouble(r, cause->err, "trying again");
-    if (r->errors <= POLL_ERRORS_SHORT)
+    if (r->errors <= POLL_ERRORS_SHORT || no_answer(cause->err))
         runner_poll_in(r, wh_wait_ms(POLL_RETRY_MIN_MS, POLL_RETRY_MAX_MS));
     else
         runner_poll_in(r, wh_wait_ms(POLL_RETRY_MAX_MS, 2 * POLL_RETRY_MAX_MS));
