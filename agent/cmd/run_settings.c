@@ -69,6 +69,8 @@ struct wh_settings *cmd_run_settings(const char *file, struct wh_daemon_options 
         o->ca_file = wh_settings_text(s, "service.ca-file");
     if (!o->job_user)
         o->job_user = wh_settings_text(s, "jobs.user");
+    if (o->max_jobs < 0)
+        o->max_jobs = (int)wh_settings_number(s, "jobs.max", o->max_jobs);
     if (!o->cache_max_size)
         o->cache_max_size = (uint64_t)wh_settings_number(s, "cache.max-size", 0);
     if (!o->cache_min_free)

@@ -88,7 +88,8 @@ static const struct wh_setting jobs[] = {
      .type = WH_SETTING_INT,
      .min = 1,
      .max = 1000,
-     .help = "Jobs that run at once on this box, of all its runners; unset: as many as there are runners"},
+     .help = "Jobs that run at once on this box, of all its runners; unset: as many as there are processors, "
+             "at least 4"},
     {.name = "user",
      .type = WH_SETTING_STRING,
      .flags = WH_SETTING_RESTART,
