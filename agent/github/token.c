@@ -11,6 +11,7 @@
 #include "wherry/net/backoff.h"
 #include "wherry/net/later.h"
 
+#define CLOCK_ROUNDING_S 5 /* of a header in whole seconds that was long on its way */
 #define TOKEN_TRIES 5
 
 struct wh_token_wait {
@@ -116,7 +117,7 @@ static void fail_or_retry(struct wh_token_source *s, enum wh_outcome outcome, bo
 
 static void say_clock(int64_t skew_s, const char *why)
 {
-    if (skew_s)
+    if (llabs(skew_s) > CLOCK_ROUNDING_S)
         wh_log_warning("this machine's clock is %lld s %s the service's; going by the service's",
                        (long long)llabs(skew_s), skew_s > 0 ? "behind" : "ahead of");
     else
