@@ -71,6 +71,10 @@ struct wh_settings *cmd_run_settings(const char *file, struct wh_daemon_options 
         o->job_user = wh_settings_text(s, "jobs.user");
     if (o->max_jobs < 0)
         o->max_jobs = (int)wh_settings_number(s, "jobs.max", o->max_jobs);
+    if (!o->log_spool)
+        o->log_spool = (uint64_t)wh_settings_number(s, "jobs.log-spool", 0);
+    if (o->log_wait_s < 0)
+        o->log_wait_s = wh_settings_number(s, "jobs.log-wait", -1);
     if (!o->cache_max_size)
         o->cache_max_size = (uint64_t)wh_settings_number(s, "cache.max-size", 0);
     if (!o->cache_min_free)
