@@ -11,6 +11,8 @@
 #define WORKER_CONTROL_FD 3
 #define FRAMES_PER_TURN 64
 
+#define MAX_RESULT 20 /* of what a worker calls its job's result */
+
 extern char **environ;
 
 static void handle_closed(uv_handle_t *handle)
@@ -92,7 +94,7 @@ static void on_frame(struct jobrun *j, struct wh_frame *frame)
         if (j->done_accepted)
             keep_forget(j);
         free(j->result);
-        j->result = wh_strndup(result ? result : "", 20);
+        j->result = wh_strndup(result ? result : "", strnlen(result ? result : "", MAX_RESULT));
         wh_log_info("job %s: %s", j->display_name, *j->result ? j->result : "ended");
     } else {
         wh_log_debug("the worker sent a frame that is not known: %.40s", type ? type : "(no type)");
