@@ -17,6 +17,7 @@
 #define TRIM_MS 1000
 #define LEAST_PLACES 4
 #define MAX_PLACES 10000
+#define KEPT_CONNECTIONS 4 /* beside that of each runner's poll */
 
 /* ---- the version that we name ---- */
 
@@ -179,6 +180,7 @@ static struct runner *add_runner(struct daemon *d, const char *name)
     }
     d->runners = wh_realloc(d->runners, (d->nrunners + 1) * sizeof(struct runner *));
     d->runners[d->nrunners] = runner_new(d, name, d->nrunners);
+    wh_http_client_max_idle(d->http, (unsigned)d->nrunners + KEPT_CONNECTIONS);
     return d->runners[d->nrunners++];
 }
 
@@ -321,7 +323,7 @@ static int run(struct daemon *d, struct wh_error *err)
 int wh_daemon_run(const struct wh_daemon_options *options, struct wh_error *err)
 {
     struct daemon d = {.options = options, .started_ms = wh_mono_ms()};
-    struct wh_http_options http = {.ca_file = options->ca_file, .max_idle = 4};
+    struct wh_http_options http = {.ca_file = options->ca_file, .max_idle = KEPT_CONNECTIONS};
     wh_autoerror ignored = {0};
     tune_memory();
     signal(SIGPIPE, SIG_IGN);

@@ -373,6 +373,11 @@ static struct wh_http_client *client_base(const struct wh_http_options *o)
     return c;
 }
 
+void wh_http_client_max_idle(struct wh_http_client *client, unsigned connections)
+{
+    curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)connections);
+}
+
 static void client_attach(struct wh_http_client *c, uv_loop_t *loop)
 {
     c->loop = loop;

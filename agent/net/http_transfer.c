@@ -11,6 +11,7 @@
 #define WH_MAX_REDIRECTS 10
 #define SYSTEM_CA_FOLDER "/etc/ssl/certs" /* by hash: only what a peer names is read */
 #define WH_STREAM_BUFFER (256L << 10)
+#define WH_CALL_BUFFER (4L << 10) /* kept for as long as a poll is held, a hundred times */
 
 extern char **environ;
 
@@ -267,8 +268,7 @@ int wh_http_transfer_setup(struct wh_http *r, struct wh_error *err)
     curl_easy_setopt(e, CURLOPT_HEADERDATA, r);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_write);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, r);
-    if (r->sink)
-        curl_easy_setopt(e, CURLOPT_BUFFERSIZE, WH_STREAM_BUFFER);
+    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, r->sink ? WH_STREAM_BUFFER : WH_CALL_BUFFER);
     if (r->redirect != WH_HTTP_REDIRECT_NONE) {
         curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 1L);
         curl_easy_setopt(e, CURLOPT_MAXREDIRS, (long)WH_MAX_REDIRECTS);

@@ -49,6 +49,9 @@ struct wh_http_client *wh_http_client_new_private(const struct wh_http_options *
  * WH_E_CANCELED, their done callbacks are called from within. The handles close when the loop runs next;
  * memory goes then. NULL is fine. */
 void wh_http_client_free(struct wh_http_client *client);
+/* How many kept connections from now on: with fewer than there are long polls, each poll would be a new one.
+ * On the loop's thread. */
+void wh_http_client_max_idle(struct wh_http_client *client, unsigned connections);
 /* The loop of the client. */
 uv_loop_t *wh_http_client_loop(const struct wh_http_client *client);
 /* Seconds that the peers' clock is ahead of ours, by the Date header of the latest answer; 0 before that.
