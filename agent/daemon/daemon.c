@@ -192,7 +192,7 @@ static int open_runners(struct daemon *d, struct wh_error *err)
     if (wh_strv_len(names) == 0)
         return wh_fail(err, WH_E_NOT_FOUND, "no runner is registered in %s: `wherry register` comes first",
                        d->options->state);
-    for (char **name = names; *name; name++)
+    for (char **name = names; name && *name; name++)
         (void)add_runner(d, *name);
     return 0;
 }

@@ -32,7 +32,7 @@ static void tell_idle(struct daemon *d)
     for (size_t i = 0; i < d->nrunners; i++)
         if (!d->runners[i]->job)
             idle[n++] = d->runners[i];
-    qsort(idle, n, sizeof *idle, longest_without_job);
+    qsort(idle, n, sizeof(struct runner *), longest_without_job);
     for (size_t i = 0; i < n; i++)
         runner_status_changed(idle[i], i * STAGGER_MS);
     free(idle);
