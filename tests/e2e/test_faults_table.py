@@ -121,7 +121,7 @@ CASES = [
     case("session-invalid", "busy", "the session is over; making a new one", options=POLLS, count={"broker.session": 2}),
     case("runner-not-found", "idle", "answered 404 .*is not registered", "the registration is gone; deleting its files here", exit=0,
          options=POLLS),
-    case("runner-version-too-old", "start", "asking for the newest version", "refuses runner version .*--runner-version.*deprecated", exit=1),
+    case("runner-version-too-old", "start", "asking for the newest", "refuses runner version .*--runner-version.*deprecated", exit=1),
     case("hosted-runner-deprovisioned", "idle", "the service ends this runner: .*gone", exit=0, options=POLLS),
     # -- taking a job ------------------------------------------------------------------------------------------------
     case("ack-404", "idle"),

@@ -116,7 +116,8 @@ def soak(place: Path, jobs: int, seconds: float) -> None:
         assert end["KiB"] <= warm["KiB"] * 1.1, f"memory grew from {warm['KiB']} to {end['KiB']} KiB"
         # A poll each, and as many kept connections.
         assert end["files"] <= warm["files"] and end["sockets"] <= warm["sockets"] + RUNNERS, f"descriptors: {warm}, then {end}"
-        run.fast.client.check(ignore=LATE)
+        # There are fewer places for jobs than runners: an idle one of a full box says Busy, so that it gets none.
+        run.fast.client.check(ignore={*LATE, "poll"})
     except BaseException:
         print(f"soak: failed after {run.done} jobs; SOAK_SEED={seed} repeats it\n{run.fast.wherry.log_text()[-6000:]}")
         raise

@@ -11,6 +11,8 @@ from . import schema
 from .endpoint import Call, Refuse, Route, answer, broker_error
 from .model import Job, Message, Runner, Session, guid
 
+# How long the broker waits for an acknowledgement.
+REPEAT_SECONDS = 20.0
 ZERO = "00000000-0000-0000-0000-000000000000"
 POLL_QUERY = {"sessionId", "status", "runnerVersion", "os", "architecture", "disableUpdate"}
 ACK_QUERY = {"sessionId", "status", "runnerVersion", "os", "architecture"}
@@ -99,7 +101,19 @@ def take(call: Call, runner: Runner, status: str) -> Message | None:
         if not message.repeat:
             return message
         return take(call, runner, status)
-    return call.service.assign(runner) if status == "Online" else None
+    return (_unheard(call, runner) or call.service.assign(runner)) if status == "Online" else None
+
+
+def _unheard(call: Call, runner: Runner) -> Message | None:
+    """A job's announcement that the runner never acknowledged: its poll had gone when the answer came."""
+    now = call.service.clock.stamp()
+    for found in list(runner.delivered.values()):
+        job = call.service.jobs.get(found.job or "")
+        if job is None or found.type != "RunnerJobRequest" or job.state != "assigned" or not job.acknowledge or "acknowledged" in job.times:
+            continue
+        if now - job.announced > REPEAT_SECONDS:
+            return replace(found, copies=found.copies + 1)
+    return None
 
 
 def note_poll(call: Call, runner: Runner, session: Session, query: dict[str, str]) -> str:
@@ -116,6 +130,8 @@ def note_poll(call: Call, runner: Runner, session: Session, query: dict[str, str
 
 def note_delivery(call: Call, runner: Runner, found: Message) -> None:
     runner.delivered[found.id] = found
+    if found.job in call.service.jobs:
+        call.service.jobs[found.job].announced = call.service.clock.stamp()
     job = call.service.jobs.get(found.job or "")
     if call.fault and call.fault.spoils_answer:
         # Nobody got it: it comes again.

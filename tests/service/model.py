@@ -152,6 +152,7 @@ class Job:
     steps: dict[str, StepSeen] = field(default_factory=dict)
     blobs: dict[tuple[str, str | None], Blob] = field(default_factory=dict)
     feed: list[FeedMessage] = field(default_factory=list)
+    announced: float = 0.0  # when its message was given out last
     feed_connects: int = 0
     feed_held: bool = False  # a fault made messages late
     feed_closes: list[int] = field(default_factory=list)
