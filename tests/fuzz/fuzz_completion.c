@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (wh_github_completion_read(again, &second, NULL) || second.nsteps != first.nsteps ||
         second.noutputs != first.noutputs)
         __builtin_trap();
-    wh_autojson *body = gh_completion_body("p", "j", NULL, &second);
+    cJSON_Delete(gh_completion_body("p", "j", NULL, &second));
     wh_github_completion_clear(&first);
     wh_github_completion_clear(&second);
     return 0;
