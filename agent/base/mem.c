@@ -50,12 +50,10 @@ char *wh_strdup(const char *text)
 
 char *wh_strndup(const char *text, size_t len)
 {
-    /* Not past a terminator: many callers bound a string that is mostly shorter. */
-    size_t n = len > 0 ? strnlen(text, len) : 0;
-    char *copy = wh_malloc(n + 1);
-    if (n > 0)
-        memcpy(copy, text, n);
-    copy[n] = '\0';
+    char *copy = wh_malloc(len + 1);
+    if (len > 0)
+        memcpy(copy, text, len);
+    copy[len] = '\0';
     return copy;
 }
 

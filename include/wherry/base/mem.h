@@ -22,7 +22,7 @@ void *wh_realloc(void *ptr, size_t size);
 /* realloc to count * size with an overflow check. */
 void *wh_reallocarray(void *ptr, size_t count, size_t size);
 char *wh_strdup(const char *text);              /* NULL gives NULL */
-char *wh_strndup(const char *text, size_t len); /* at most len bytes, less where the text ends before */
+char *wh_strndup(const char *text, size_t len); /* always terminated */
 char *wh_printf(const char *fmt, ...) WH_PRINTF(1, 2);
 char *wh_vprintf(const char *fmt, va_list args) WH_PRINTF(1, 0);
 
