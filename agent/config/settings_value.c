@@ -27,7 +27,7 @@ static const struct wh_setting *rows(const struct wh_setting *setting, size_t *n
 
 void setting_add(struct wh_setting_value *parent, struct wh_setting_value *child)
 {
-    parent->items = wh_reallocarray(parent->items, parent->nitems + 1, sizeof *parent->items);
+    parent->items = wh_reallocarray(parent->items, parent->nitems + 1, sizeof(struct wh_setting_value *));
     parent->items[parent->nitems++] = child;
 }
 
@@ -302,8 +302,8 @@ struct wh_secret *wh_setting_secret(const struct wh_setting_value *v, struct wh_
     const char *file = wh_setting_text(v, "file"), *env = wh_setting_text(v, "env");
     const char *credential = wh_setting_text(v, "systemd");
     struct wh_str text = {0};
-    wh_autofree char *path = NULL;
     const char *value = env ? getenv(env) : NULL, *folder = getenv("CREDENTIALS_DIRECTORY");
+    wh_autofree char *path = credential && folder ? wh_path_join(folder, credential) : NULL;
     int n = 0;
     if (file)
         n = secret_of_file(file, &text, err);
@@ -312,8 +312,7 @@ struct wh_secret *wh_setting_secret(const struct wh_setting_value *v, struct wh_
                     "systemd gave no credential %s: the unit wants LoadCredential=%s:FILE", credential,
                     credential);
     else if (credential)
-        n = wh_read_file(AT_FDCWD, path = wh_path_join(folder, credential), WH_MAX_SETTINGS_SECRET, &text,
-                         err);
+        n = wh_read_file(AT_FDCWD, path, WH_MAX_SETTINGS_SECRET, &text, err);
     else if (!value || !*value)
         n = wh_fail(err, WH_E_NOT_FOUND, "the variable %s is not set", env ? env : "");
     else
