@@ -35,7 +35,7 @@ static void take_logs(struct wh_results *r)
     size_t count = wh_spool_count(r->spool);
     if (r->nlogs == count)
         return;
-    r->by_log = wh_reallocarray(r->by_log, count, sizeof(struct upload *));
+    r->by_log = wh_reallocarray(r->by_log, count, sizeof(struct gh_upload *));
     for (; r->nlogs < count; r->nlogs++) {
         bool wanted = !wh_spool_mark(r->spool, (int)r->nlogs, WH_SPOOL_BLOB).done;
         r->by_log[r->nlogs] = wanted ? upload_new(r, (int)r->nlogs) : NULL;
