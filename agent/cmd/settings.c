@@ -33,7 +33,7 @@ static const char help[] =
     "\n"
     "Examples\n"
     "  wherry config init && editor /etc/wherry/wherry.yaml && wherry config check\n"
-    "  systemctl reload wherry\n"
+    "  systemctl restart wherry        (a reload does not read the settings again)\n"
     "\n"
     "Exit code: 0 done (check: no mistakes); 1 failed; 2 bad usage.\n";
 
