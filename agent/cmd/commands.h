@@ -19,6 +19,7 @@
     X("cache", cache, "look after the store of layers: du, list, verify, prune")                             \
     X("doctor", doctor, "can this box build images and run jobs, and what is to be done if not")             \
     X("exec", exec, "run a job of a workflow file here, with no service")                                    \
+    X("lint", lint, "check workflow files: keys, expressions, names, inputs")                                \
     X("worker", worker, "")                                                                                  \
     X("builder", builder, "")                                                                                \
     X("docker", docker, "")                                                                                  \

@@ -383,6 +383,8 @@ struct wh_value *wh_call_eval(struct wh_evaluator *ev, const struct wh_node *n, 
     case WH_FN_FAILURE:
     case WH_FN_CANCELLED:
         return call_status(ev, (enum wh_function)n->function);
+    case WH_FN_UNKNOWN:
+        break;
     }
     return wh_value_null();
 }

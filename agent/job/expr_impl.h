@@ -35,6 +35,7 @@ enum wh_function {
     WH_FN_SUCCESS,
     WH_FN_FAILURE,
     WH_FN_CANCELLED,
+    WH_FN_UNKNOWN, /* WH_ALLOW_UNKNOWN: for tools that look at trees and never evaluate them */
 };
 
 struct wh_node {
@@ -42,9 +43,17 @@ struct wh_node {
     unsigned char function; /* CALL: enum wh_function */
     unsigned short nchildren;
     unsigned id;            /* number in the tree */
+    unsigned at;            /* LITERAL, NAMED, CALL: where it stands in the text, in bytes */
     struct wh_value *value; /* LITERAL: itself; NAMED and CALL: the name as written (string) */
     struct wh_node *child, *last_child, *next;
 };
+
+/* Bits that a context or a function of that name needs (0: none); false: there is no such thing. */
+bool wh_context_find(struct wh_view name, uint32_t *needs);
+bool wh_function_find(struct wh_view name, uint32_t *needs);
+/* wh_expr_parse(), with the byte at which it stopped. */
+struct wh_expr *wh_expr_parse_at(const char *text, size_t len, uint32_t allows, size_t *stopped,
+                                 struct wh_error *err);
 
 struct wh_node_chunk;
 struct wh_expr {

@@ -20,6 +20,7 @@ struct parser {
     size_t noperators, operators_cap;
     struct wh_node **operands;
     size_t noperands, operands_cap;
+    size_t stopped; /* where the error is */
     struct wh_error *err;
 };
 
@@ -56,6 +57,7 @@ static const struct {
 
 static int fail_at(struct parser *p, const char *what, struct wh_view token)
 {
+    p->stopped = (size_t)(token.data - p->lexer.text);
     size_t at = wh_utf16_length(p->lexer.text, (size_t)(token.data - p->lexer.text)) + 1;
     return wh_fail(p->err, WH_E_PARSE, "%s: '%.*s'. Located at position %zu within expression: %.*s", what,
                    (int)token.len, token.data, at, (int)p->lexer.len, p->lexer.text);
@@ -124,39 +126,65 @@ static struct wh_value *string_literal(struct wh_view raw)
     return wh_value_stringn(wh_str_text(&s), s.len);
 }
 
+/* The row of a function; -1. */
+static int find_function(struct wh_view name)
+{
+    for (size_t i = 0; i < WH_COUNT(functions); i++)
+        if (strlen(functions[i].name) == name.len &&
+            wh_strcmp_ci(functions[i].name, name.data, name.len) == 0)
+            return (int)i;
+    return -1;
+}
+
+bool wh_function_find(struct wh_view name, uint32_t *needs)
+{
+    int i = find_function(name);
+    *needs = i < 0 ? 0 : functions[i].needs;
+    return i >= 0;
+}
+
+bool wh_context_find(struct wh_view name, uint32_t *needs)
+{
+    for (size_t i = 0; i < WH_COUNT(contexts); i++) {
+        if (strlen(contexts[i].name) != name.len || wh_strcmp_ci(contexts[i].name, name.data, name.len) != 0)
+            continue;
+        *needs = contexts[i].bit;
+        return true;
+    }
+    *needs = 0;
+    return false;
+}
+
+static struct wh_node *push_name(struct parser *p, enum wh_node_kind kind, const struct wh_lex_token *t)
+{
+    struct wh_node *n = node_new(p, kind);
+    n->value = wh_value_stringn(t->raw.data, t->raw.len);
+    n->at = (unsigned)(t->raw.data - p->lexer.text);
+    push_operand_node(p, n);
+    return n;
+}
+
 static int push_function(struct parser *p, const struct wh_lex_token *t)
 {
-    for (size_t i = 0; i < WH_COUNT(functions); i++) {
-        if (strlen(functions[i].name) != t->raw.len ||
-            wh_strcmp_ci(functions[i].name, t->raw.data, t->raw.len) != 0)
-            continue;
-        if (functions[i].needs & ~p->allows)
-            break;
-        struct wh_node *n = node_new(p, WH_NODE_CALL);
-        n->function = functions[i].function;
-        n->value = wh_value_stringn(t->raw.data, t->raw.len);
-        if (n->function >= WH_FN_ALWAYS)
-            p->expr->uses_status = true;
-        push_operand_node(p, n);
-        return 0;
-    }
-    return fail_at(p, "Unrecognized function", t->raw);
+    int i = find_function(t->raw);
+    bool good = i >= 0 && !(functions[i].needs & ~p->allows);
+    if (!good && !(p->allows & WH_ALLOW_UNKNOWN))
+        return fail_at(p, "Unrecognized function", t->raw);
+    struct wh_node *n = push_name(p, WH_NODE_CALL, t);
+    n->function = i < 0 ? WH_FN_UNKNOWN : functions[i].function;
+    if (n->function >= WH_FN_ALWAYS && n->function <= WH_FN_CANCELLED)
+        p->expr->uses_status = true;
+    return 0;
 }
 
 static int push_named(struct parser *p, const struct wh_lex_token *t)
 {
-    for (size_t i = 0; i < WH_COUNT(contexts); i++) {
-        if (strlen(contexts[i].name) != t->raw.len ||
-            wh_strcmp_ci(contexts[i].name, t->raw.data, t->raw.len) != 0)
-            continue;
-        if (!(contexts[i].bit & p->allows))
-            break;
-        struct wh_node *n = node_new(p, WH_NODE_NAMED);
-        n->value = wh_value_stringn(t->raw.data, t->raw.len);
-        push_operand_node(p, n);
-        return 0;
-    }
-    return fail_at(p, "Unrecognized named-value", t->raw);
+    uint32_t needs;
+    bool good = wh_context_find(t->raw, &needs) && (needs & p->allows);
+    if (!good && !(p->allows & WH_ALLOW_UNKNOWN))
+        return fail_at(p, "Unrecognized named-value", t->raw);
+    push_name(p, WH_NODE_NAMED, t);
+    return 0;
 }
 
 static int push_operand(struct parser *p, const struct wh_lex_token *t)
@@ -188,6 +216,7 @@ static int push_operand(struct parser *p, const struct wh_lex_token *t)
     }
     struct wh_node *n = node_new(p, WH_NODE_LITERAL);
     n->value = value;
+    n->at = (unsigned)(t->raw.data - p->lexer.text);
     push_operand_node(p, n);
     return 0;
 }
@@ -363,6 +392,14 @@ static int parse(struct parser *p)
 
 struct wh_expr *wh_expr_parse(const char *text, size_t len, uint32_t allows, struct wh_error *err)
 {
+    size_t stopped;
+    return wh_expr_parse_at(text, len, allows, &stopped, err);
+}
+
+struct wh_expr *wh_expr_parse_at(const char *text, size_t len, uint32_t allows, size_t *stopped,
+                                 struct wh_error *err)
+{
+    *stopped = 0;
     if (len > WH_MAX_EXPR_LENGTH && wh_utf16_length(text, len) > WH_MAX_EXPR_LENGTH) {
         wh_fail(err, WH_E_LIMIT, "Exceeded max expression length %d", WH_MAX_EXPR_LENGTH);
         return NULL;
@@ -370,6 +407,7 @@ struct wh_expr *wh_expr_parse(const char *text, size_t len, uint32_t allows, str
     wh_autoexpr *expr = wh_calloc(1, sizeof *expr);
     struct parser p = {.expr = expr, .lexer = {.text = text, .len = len}, .allows = allows, .err = err};
     int r = parse(&p);
+    *stopped = p.stopped;
     free(p.lexer.open);
     free(p.operators);
     free(p.operands);

@@ -11,6 +11,7 @@ struct segments {
     bool literal;        /* there is text outside of expressions */
     struct wh_str first; /* text of the first expression */
     bool insert;         /* the first is the insert directive */
+    size_t end;          /* how far the text is taken */
 };
 
 static void segments_free(struct segments *s)
@@ -41,6 +42,20 @@ static size_t closing(const char *text, size_t len, size_t at)
             return i + 1;
     }
     return 0;
+}
+
+int wh_template_next(const char *text, size_t len, size_t *at, size_t *start, struct wh_view *inner)
+{
+    const char *open = memmem(text + *at, len - *at, OPEN, strlen(OPEN));
+    if (!open)
+        return 0;
+    *start = (size_t)(open - text);
+    size_t end = closing(text, len, *start);
+    if (end == 0)
+        return -1;
+    *inner = (struct wh_view){text + *start + strlen(OPEN), end - *start - strlen(OPEN) - 2};
+    *at = end;
+    return 1;
 }
 
 /* "insert" alone; with words behind it: an error. 1 yes, 0 no, negative: error. */
@@ -98,25 +113,22 @@ static int add_expression(struct segments *s, struct wh_view inner, bool whole, 
 static int scan(struct segments *s, const char *text, size_t len, uint32_t allows, struct wh_error *err)
 {
     size_t at = 0;
-    while (at < len) {
-        const char *open = memmem(text + at, len - at, OPEN, strlen(OPEN));
-        size_t start = open ? (size_t)(open - text) : len;
-        add_literal(s, text + at, start - at);
-        if (!open)
-            break;
+    size_t start = 0;
+    struct wh_view inner;
+    for (int found; (found = wh_template_next(text, len, &at, &start, &inner)) != 0;) {
         if (allows == 0)
             return wh_fail(err, WH_E_PARSE, "A template expression is not allowed in this context");
-        size_t end = closing(text, len, start);
-        if (end == 0)
+        if (found < 0)
             return wh_fail(
                 err, WH_E_PARSE,
                 "The expression is not closed. An unescaped ${{ sequence was found, but the closing }} "
                 "sequence was not found.");
-        struct wh_view inner = {text + start + strlen(OPEN), end - start - strlen(OPEN) - 2};
-        if (add_expression(s, inner, start == 0 && end == len, allows, err) < 0)
+        add_literal(s, text + s->end, start - s->end);
+        s->end = at;
+        if (add_expression(s, inner, start == 0 && at == len, allows, err) < 0)
             return -1;
-        at = end;
     }
+    add_literal(s, text + at, len - at);
     return 0;
 }
 

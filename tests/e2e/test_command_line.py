@@ -6,7 +6,7 @@ import pytest
 
 from .support.agent import Wherry
 
-COMMANDS = ("register", "unregister", "run", "status", "drain", "resume", "cancel", "build", "cache", "doctor", "exec", "version")
+COMMANDS = ("register", "unregister", "run", "status", "drain", "resume", "cancel", "build", "cache", "doctor", "exec", "lint", "version")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

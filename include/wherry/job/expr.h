@@ -28,6 +28,7 @@ enum wh_allow {
     WH_ALLOW_JOBS = 1 << 11,   /* outputs of a reusable workflow */
     WH_ALLOW_STATUS = 1 << 16, /* always() success() failure() cancelled() */
     WH_ALLOW_HASHFILES = 1 << 17,
+    WH_ALLOW_UNKNOWN = 1 << 18, /* any name: for wh_expr_visit() alone, such a tree is never evaluated */
 };
 
 enum wh_place {
@@ -52,6 +53,7 @@ enum wh_place {
     WH_PLACE_COMPOSITE_STEP,    /* github, inputs, strategy, matrix, steps, job, runner, env + hashFiles */
     WH_PLACE_COMPOSITE_IF,      /* + vars, needs, status functions */
     WH_PLACE_COMPOSITE_OUTPUTS, /* the composite step's without hashFiles */
+    WH_PLACE_WORKFLOW_OUTPUTS,  /* of a reusable workflow: the workflow's + jobs */
     WH_PLACE_ANY,               /* tests and tools */
 };
 uint32_t wh_place_allows(enum wh_place place);
@@ -87,6 +89,28 @@ struct wh_value *wh_expr_eval(const struct wh_expr *e, const struct wh_eval *env
 /* Parse and evaluate. */
 struct wh_value *wh_expr_eval_text(const char *text, uint32_t allows, const struct wh_eval *env,
                                    struct wh_error *err);
+
+/* ---- for tools: what an expression names, without evaluating it ---- */
+#define WH_MAX_EXPR_PARTS 8
+struct wh_expr_part {
+    struct wh_view name; /* valid during the call */
+    size_t at;           /* in bytes of the text */
+};
+struct wh_expr_use {
+    bool function; /* name(…); else a context */
+    struct wh_expr_part name;
+    bool known, allowed; /* there is such a context or function; it may stand here */
+    /* A context: the literal names behind it (steps.build.outputs: 2), up to what is computed or a wildcard.
+     */
+    struct wh_expr_part parts[WH_MAX_EXPR_PARTS];
+    size_t nparts;
+};
+typedef void (*wh_expr_use_fn)(void *arg, const struct wh_expr_use *use);
+/* Calls fn for each context and function. Negative: the text can't be parsed, *stopped is the byte where;
+ * names and functions that are unknown or not allowed are no errors here but told as such. *status (may be
+ * NULL): any of the four status functions is called. */
+int wh_expr_visit(const char *text, size_t len, uint32_t allows, wh_expr_use_fn fn, void *arg, bool *status,
+                  size_t *stopped, struct wh_error *err);
 
 /* ---- conditions (§2.7 `if`) ---- */
 /* From the author's `if` text to the condition of a job message: unwraps `${{ }}`, blank becomes success(),

@@ -58,6 +58,9 @@ cJSON *wh_token_to_json(const struct wh_token *t);
  * position prefix. */
 struct wh_token *wh_template_from_text(const char *text, size_t len, bool is_key, uint32_t allows,
                                        struct wh_error *err);
+/* The next ${{ }} of a text from *at on. 1: it opens at *start, *inner is what stands between, *at is behind
+ * it; 0: there is none; -1: the one at *start is not closed. */
+int wh_template_next(const char *text, size_t len, size_t *at, size_t *start, struct wh_view *inner);
 /* How a token shows in a name that can't be evaluated: literals as they are, expressions as ${{ … }}. Owned.
  */
 char *wh_token_display(const struct wh_token *t);
