@@ -9,8 +9,6 @@
 #define RECORDS_RETRY_MIN_MS 1000
 #define RECORDS_RETRY_MAX_MS 16000
 #define RECORDS_TRIES 3
-#define PLAN_AWAY_MS ((uint64_t)10 * 60 * 1000)
-#define PLAN_AWAY_STEP_MS 30000
 #define THE_JOB 0
 
 bool wh_plan_wanted(const struct wh_github_job *job)
@@ -21,11 +19,6 @@ bool wh_plan_wanted(const struct wh_github_job *job)
 uv_loop_t *gh_plan_loop(const struct wh_plan *p)
 {
     return wh_http_client_loop(p->job->http);
-}
-
-void gh_plan_note(struct wh_plan *p, const struct wh_error *err)
-{
-    p->away = err && (err->code == WH_E_NETWORK || err->code == WH_E_TIMEOUT);
 }
 
 bool gh_plan_gone(const struct gh_answer *answer)
@@ -99,7 +92,7 @@ static void on_records(void *data, struct gh_answer *answer)
 {
     struct wh_plan *p = data;
     p->call = NULL;
-    gh_plan_note(p, answer->err);
+    p->unheard = gh_patience_note(&p->patience, answer->err);
     for (size_t i = 0; i < p->nrecords; i++) {
         p->records[i].dirty |= answer->err && p->records[i].under_way;
         p->records[i].told |= !answer->err && p->records[i].under_way;
@@ -113,6 +106,7 @@ static void on_records(void *data, struct gh_answer *answer)
         send_after(p, wh_backoff_next(&p->backoff));
     } else {
         wh_backoff_reset(&p->backoff);
+        gh_patience_moved(&p->patience);
         if (any_dirty(p))
             send_after(p, p->finishing ? 0 : WH_RECORDS_UPDATE_MS);
     }
@@ -286,7 +280,7 @@ void wh_plan_free(struct wh_plan *p)
     gh_tenant_cancel(&p->call);
     wh_later_cancel(&p->later);
     wh_later_cancel(&p->check);
-    wh_later_cancel(&p->budget);
+    gh_patience_stop(&p->patience);
     while (p->uploads) {
         struct gh_pages *g = p->uploads;
         DL_DELETE(p->uploads, g);
@@ -370,7 +364,7 @@ static void end_now(void *data)
     struct wh_plan *p = data;
     wh_autoerror err = {0};
     wh_later_cancel(&p->check);
-    wh_later_cancel(&p->budget);
+    gh_patience_stop(&p->patience);
     wh_github_done_fn done = p->done;
     p->done = NULL;
     if (!done)
@@ -381,13 +375,16 @@ static void end_now(void *data)
     done(p->done_data, lost ? &err : NULL);
 }
 
-static void budget_over(void *data)
+static bool unheard(const void *data)
 {
-    struct wh_plan *p = data;
-    if (p->away && wh_mono_ms() - p->finishing_since_ms < PLAN_AWAY_MS)
-        wh_later(&p->budget, gh_plan_loop(p), PLAN_AWAY_STEP_MS, budget_over, p);
-    else
-        end_now(p);
+    const struct wh_plan *p = data;
+    const struct gh_pages *g;
+    DL_FOREACH(p->uploads, g)
+    {
+        if (!g->mark.done && (g->call || g->unheard))
+            return true;
+    }
+    return p->call || (p->unheard && any_dirty(p));
 }
 
 static void check_end(void *data)
@@ -420,7 +417,6 @@ void wh_plan_finish(struct wh_plan *p, const struct wh_github_completion *comple
     pump_all(p);
     wh_later_cancel(&p->later);
     send_after(p, 0);
-    p->finishing_since_ms = wh_mono_ms();
-    wh_later(&p->budget, gh_plan_loop(p), budget_ms, budget_over, p);
+    gh_patience_start(&p->patience, gh_plan_loop(p), budget_ms, unheard, end_now, p);
     gh_plan_moved(p);
 }

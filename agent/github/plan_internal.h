@@ -3,6 +3,7 @@
 #define WH_GITHUB_PLAN_INTERNAL_H
 
 #include "github/job_internal.h"
+#include "github/patience.h"
 #include "github/tenant.h"
 #include "wherry/github/plan.h"
 
@@ -33,6 +34,7 @@ struct gh_pages {
     enum wh_spool_kind kind;
     struct wh_spool_mark mark;
     bool lost, working;
+    bool unheard;      /* nobody answered the latest try */
     uint64_t sending;  /* bytes of the page under way */
     uint64_t searched; /* up to here there is no end of a page */
     bool second;       /* of diagnostics: the file that describes them went first */
@@ -66,7 +68,8 @@ struct wh_plan {
     struct gh_tenant_call *call;
     struct wh_later *later;
     struct wh_backoff backoff;
-    bool gone; /* nobody wants records of this plan any more */
+    bool unheard; /* nobody answered the latest try */
+    bool gone;    /* nobody wants records of this plan any more */
     wh_github_done_fn flushed;
     void *flushed_data;
 
@@ -75,14 +78,13 @@ struct wh_plan {
     size_t nlogs;
     unsigned working;
 
-    bool finishing, away;
-    uint64_t finishing_since_ms;
-    struct wh_later *check, *budget;
+    bool finishing;
+    struct gh_patience patience;
+    struct wh_later *check;
     wh_github_done_fn done;
     void *done_data;
 };
 uv_loop_t *gh_plan_loop(const struct wh_plan *p);
-void gh_plan_note(struct wh_plan *p, const struct wh_error *err);
 void gh_plan_moved(struct wh_plan *p);
 /* The record of this log names it from now on. step_id NULL: the job's. */
 void gh_plan_name_log(struct wh_plan *p, const char *step_id, int64_t log);

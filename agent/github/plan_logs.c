@@ -83,7 +83,7 @@ static bool hopeless(const struct gh_answer *answer)
 static bool failed(struct gh_pages *g, struct gh_answer *answer)
 {
     g->call = NULL;
-    gh_plan_note(g->p, answer->err);
+    g->unheard = gh_patience_note(&g->p->patience, answer->err);
     if (!answer->err) {
         wh_backoff_reset(&g->backoff);
         return false;
@@ -117,6 +117,7 @@ static void on_page(void *data, struct gh_answer *answer)
     }
     if (failed(g, answer))
         return;
+    gh_patience_moved(&g->p->patience);
     g->mark.pos += g->sending;
     g->mark.flags = 0;
     keep_mark(g);
@@ -188,8 +189,10 @@ static uint64_t page_len(struct gh_pages *g)
 static void on_attached(void *data, struct gh_answer *answer)
 {
     struct gh_pages *g = data;
-    if (!failed(g, answer))
-        end_pages(g);
+    if (failed(g, answer))
+        return;
+    gh_patience_moved(&g->p->patience);
+    end_pages(g);
 }
 
 static void attach(struct gh_pages *g, const char *type, const char *name, struct gh_octets octets,

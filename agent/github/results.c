@@ -4,13 +4,10 @@
 #include <stdio.h>
 #include <utlist.h>
 
-#include "wherry/base/clock.h"
 #include "wherry/base/log.h"
 
 #define RESULTS_CALL_TRIES 3
 #define RESULTS_CALL_MS 30000
-#define RESULTS_AWAY_MS ((uint64_t)10 * 60 * 1000)
-#define RESULTS_AWAY_STEP_MS 30000
 
 bool wh_results_wanted(const struct wh_github_job *job)
 {
@@ -68,7 +65,7 @@ void wh_results_free(struct wh_results *r)
     if (!r)
         return;
     wh_later_cancel(&r->check);
-    wh_later_cancel(&r->budget);
+    gh_patience_stop(&r->patience);
     gh_steps_free(r->steps);
     while (r->uploads) {
         struct gh_upload *u = r->uploads;
@@ -191,7 +188,7 @@ static void end_now(void *data)
     struct wh_results *r = data;
     wh_autoerror err = {0};
     wh_later_cancel(&r->check);
-    wh_later_cancel(&r->budget);
+    gh_patience_stop(&r->patience);
     wh_github_done_fn done = r->done;
     r->done = NULL;
     if (!done)
@@ -202,20 +199,16 @@ static void end_now(void *data)
     done(r->done_data, lost ? &err : NULL);
 }
 
-/* The budget is for a service that answers. While there is none, there is nobody to hand the logs to, and
- * nobody who waits. */
-static void budget_over(void *data)
+static bool unheard(const void *data)
 {
-    struct wh_results *r = data;
-    if (r->away && wh_mono_ms() - r->finishing_since_ms < RESULTS_AWAY_MS)
-        wh_later(&r->budget, gh_results_loop(r), RESULTS_AWAY_STEP_MS, budget_over, r);
-    else
-        end_now(r);
-}
-
-void gh_results_note(struct wh_results *r, const struct wh_error *err)
-{
-    r->away = err && (err->code == WH_E_NETWORK || err->code == WH_E_TIMEOUT);
+    const struct wh_results *r = data;
+    const struct gh_upload *u;
+    DL_FOREACH(r->uploads, u)
+    {
+        if (!u->mark.done && (u->call || u->put || u->unheard))
+            return true;
+    }
+    return gh_steps_unheard(r->steps);
 }
 
 static void check_end(void *data)
@@ -245,7 +238,6 @@ void wh_results_finish(struct wh_results *r, unsigned budget_ms, wh_github_done_
     }
     if (!gh_steps_idle(r->steps))
         gh_steps_flush(r->steps, NULL, NULL);
-    r->finishing_since_ms = wh_mono_ms();
-    wh_later(&r->budget, gh_results_loop(r), budget_ms, budget_over, r);
+    gh_patience_start(&r->patience, gh_results_loop(r), budget_ms, unheard, end_now, r);
     gh_results_moved(r);
 }

@@ -4,6 +4,7 @@
 
 #include "github/call.h"
 #include "github/job_internal.h"
+#include "github/patience.h"
 #include "wherry/github/results.h"
 #include "wherry/net/backoff.h"
 #include "wherry/net/later.h"
@@ -17,6 +18,7 @@ void gh_steps_free(struct gh_steps *s);
 void gh_steps_set(struct gh_steps *s, const struct wh_step_record *record);
 void gh_steps_flush(struct gh_steps *s, wh_github_done_fn done, void *data);
 bool gh_steps_idle(const struct gh_steps *s); /* nothing waits and nothing is under way */
+bool gh_steps_unheard(const struct gh_steps *s);
 
 /* ---- uploads (results_upload.c): one blob of the spool's ---- */
 enum gh_blob_flags {                       /* of its mark in the spool */
@@ -42,6 +44,7 @@ struct gh_upload {
     struct wh_later *retry;
     struct wh_backoff backoff;
     unsigned refused; /* 403s in a row */
+    bool unheard;     /* nobody answered the latest try */
     char *why;        /* the latest trouble */
     struct gh_upload *next, *prev;
 };
@@ -65,14 +68,11 @@ struct wh_results {
     size_t nlogs;              /* of by_log */
     unsigned working;
     bool finishing;
-    bool away; /* the latest try found no service */
-    uint64_t finishing_since_ms;
-    struct wh_later *check, *budget;
+    struct gh_patience patience;
+    struct wh_later *check;
     wh_github_done_fn done;
     void *done_data;
 };
-/* How the latest try ended: err NULL, or what it failed by. */
-void gh_results_note(struct wh_results *r, const struct wh_error *err);
 /* Something came to its end: results_finish may be complete. Its callback comes later, not from within. */
 void gh_results_moved(struct wh_results *r);
 /* An upload has nothing to do now: another one may. */

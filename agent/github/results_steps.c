@@ -23,6 +23,7 @@ struct gh_steps {
     struct gh_call *call;
     struct wh_later *later;
     struct wh_backoff backoff;
+    bool unheard; /* nobody answered the latest try */
     wh_github_done_fn flushed;
     void *flushed_data;
 };
@@ -63,6 +64,11 @@ bool gh_steps_idle(const struct gh_steps *s)
     return !s->call && !any_dirty(s);
 }
 
+bool gh_steps_unheard(const struct gh_steps *s)
+{
+    return s->call || (s->unheard && any_dirty(s));
+}
+
 static void answer_flush(struct gh_steps *s, struct wh_error *err)
 {
     wh_github_done_fn flushed = s->flushed;
@@ -89,7 +95,7 @@ static void on_answer(void *data, struct gh_answer *answer)
     else if (!wh_json_bool(answer->json, "ok", false))
         wh_fail(&err, WH_E_PROTOCOL, "steps update: the answer is not ok");
     bool failed = err.code != WH_OK;
-    gh_results_note(s->r, failed ? &err : NULL);
+    s->unheard = gh_patience_note(&s->r->patience, failed ? &err : NULL);
     for (size_t i = 0; i < s->count; i++) {
         s->steps[i].dirty |= failed && s->steps[i].under_way;
         s->steps[i].under_way = false;
@@ -99,6 +105,7 @@ static void on_answer(void *data, struct gh_answer *answer)
         send_after(s, wh_backoff_next(&s->backoff));
     } else {
         wh_backoff_reset(&s->backoff);
+        gh_patience_moved(&s->r->patience);
         if (any_dirty(s))
             send_after(s, s->r->finishing ? 0 : WH_STEPS_UPDATE_MS);
     }

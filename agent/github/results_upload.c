@@ -80,7 +80,7 @@ static void pump_again(void *data)
 
 static void try_again(struct gh_upload *u, struct wh_error *err, int64_t after_ms)
 {
-    gh_results_note(u->r, err);
+    u->unheard = gh_patience_note(&u->r->patience, err);
     free(u->why);
     u->why = wh_strdup(wh_error_text(err));
     uint64_t wait = wh_backoff_next(&u->backoff);
@@ -93,7 +93,8 @@ static void try_again(struct gh_upload *u, struct wh_error *err, int64_t after_m
 
 static void went_well(struct gh_upload *u)
 {
-    gh_results_note(u->r, NULL);
+    gh_patience_moved(&u->r->patience);
+    u->unheard = false;
     u->refused = 0;
     wh_backoff_reset(&u->backoff);
     gh_upload_pump(u);
@@ -166,6 +167,7 @@ static void on_url(void *data, struct gh_answer *answer)
         lose(u, why);
         return;
     }
+    (void)gh_patience_note(&u->r->patience, NULL);
     u->url = wh_strdup(got.url);
     u->azure = got.azure;
     gh_upload_pump(u);
@@ -183,7 +185,7 @@ static void on_metadata(void *data, struct gh_answer *answer)
         try_again(u, &err, 0);
         return;
     }
-    gh_results_note(u->r, NULL);
+    gh_patience_moved(&u->r->patience);
     end_upload(u);
 }
 

@@ -39,13 +39,15 @@ WAYS: tuple[tuple[str, list[dict[str, Any]]], ...] = (
 
 
 class Chaos:
-    def __init__(self, seed: int, share: float) -> None:
-        self._random, self._share = random.Random(seed), share
+    def __init__(self, seed: int, share: float, only: list[str] | None = None) -> None:
+        self._random, self._share, self._only = random.Random(seed), share, only
         self.seen = self.spoiled = 0
         self.ways: Counter[str] = Counter()
 
     def draw(self, endpoint: str) -> Fault | None:
         ways = next((ways for pattern, ways in WAYS if fnmatch.fnmatchcase(endpoint, pattern)), [])
+        if self._only and not any(fnmatch.fnmatchcase(endpoint, pattern) for pattern in self._only):
+            return None
         self.seen += 1
         if not ways or self._random.random() >= self._share:
             return None

@@ -102,9 +102,9 @@ class Client:
         """Arm a fault of the protocol's list by its name (tests/service/plan.py)."""
         self.call("POST", "/plan", {"name": name, **spec})
 
-    def chaos(self, seed: int = 0, share: float = 0.0) -> dict[str, Any]:
-        """A share of all requests fails from now on (0: none); returns what was spoiled until now."""
-        return self.call("POST", "/chaos", {"seed": seed, "share": share})
+    def chaos(self, seed: int = 0, share: float = 0.0, only: list[str] | None = None) -> dict[str, Any]:
+        """A share of all requests (to these endpoints only) fails from now on (0: none); returns what was spoiled until now."""
+        return self.call("POST", "/chaos", {"seed": seed, "share": share, "only": only})
 
     def clear_faults(self) -> None:
         self.call("DELETE", "/faults")

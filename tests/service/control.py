@@ -174,10 +174,10 @@ class Control:
         return web.json_response({name: entry.says for name, entry in plan.FAULTS.items()})
 
     async def set_chaos(self, request: web.Request) -> web.Response:
-        """From now on a share of all requests fails: {"seed", "share"}; a share of 0 ends it. Answers with what was done before."""
+        """From now on a share of all requests fails: {"seed", "share", "only" (patterns of endpoints)}; a share of 0 ends it. Answers with what was done before."""
         spec, faults = await request.json(), self._service.faults
         done = faults.chaos.describe() if faults.chaos else {}
-        faults.chaos = chaos.Chaos(int(spec["seed"]), float(spec["share"])) if spec.get("share") else None
+        faults.chaos = chaos.Chaos(int(spec["seed"]), float(spec["share"]), spec.get("only")) if spec.get("share") else None
         return web.json_response(done)
 
     async def list_faults(self, _request: web.Request) -> web.Response:

@@ -35,8 +35,9 @@ void wh_results_flush_steps(struct wh_results *r, wh_github_done_fn done, void *
 void wh_results_log(struct wh_results *r, int log);
 
 /* All logs are at their end. Sends everything that waits, then calls done: with NULL if all was accepted,
- * else with an error that says what was lost. budget_ms is for a service that answers; while none can be
- * reached it grows, up to 10 minutes in all. Call before wh_github_job_complete(). */
+ * else with an error that says what was lost. budget_ms is how long a service that takes nothing is waited
+ * for (three times as long where requests go unanswered, 10 minutes where all do). Call before
+ * wh_github_job_complete(). */
 void wh_results_finish(struct wh_results *r, unsigned budget_ms, wh_github_done_fn done, void *data);
 
 #endif
