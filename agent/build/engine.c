@@ -66,6 +66,22 @@ static int watch_run(struct connection *n, struct engine_container *c)
     }
 }
 
+/* Where it is, for who started it: {"network","why","ports"}. It may be over, and even removed, already. */
+static cJSON *started_result(struct engine *e, const char *id)
+{
+    cJSON *result = cJSON_CreateObject();
+    pthread_mutex_lock(&e->lock);
+    const struct engine_container *c = engine_find(e, id);
+    if (c)
+        cJSON_AddItemToObject(result, "ports", cJSON_Duplicate(c->ports, true));
+    if (c && c->network) {
+        wh_json_add_string(result, "network", c->network->netns >= 0 ? c->network->name : "host");
+        wh_json_add_string(result, "why", c->network->why);
+    }
+    pthread_mutex_unlock(&e->lock);
+    return result;
+}
+
 static void on_run(struct connection *n, struct wh_frame *frame)
 {
     wh_autoerror err = {0};
@@ -83,7 +99,7 @@ static void on_run(struct connection *n, struct wh_frame *frame)
         send_result(n->sock, NULL, &err);
         return;
     }
-    cJSON *result = detach ? cJSON_CreateObject() : code_result(watch_run(n, c));
+    cJSON *result = detach ? started_result(n->engine, id) : code_result(watch_run(n, c));
     wh_json_add_string(result, "id", id);
     if (!detach)
         engine_remove(n->engine, c);
@@ -152,7 +168,7 @@ static int do_exec(struct connection *n, struct wh_frame *frame, int *code, stru
     for (size_t i = 0; i < 3 && i < frame->nfds; i++)
         io.fds[i] = frame->fds[i];
     int status = wh_container_exec(box, &spec, &io, code, err);
-    engine_give_back(wh_json_get(c->request, "own"));
+    engine_give_back(n->engine, wh_json_get(c->request, "own"));
     return status;
 }
 
@@ -190,46 +206,6 @@ static void on_stop(struct connection *n, struct wh_frame *frame, bool remove)
             engine_stop(c);
     }
     send_result(n->sock, NULL, c ? NULL : &err);
-}
-
-static void on_logs(struct connection *n, struct wh_frame *frame)
-{
-    wh_autoerror err = {0};
-    struct engine_container *c = take(n, frame->json, &err);
-    cJSON *result = cJSON_CreateObject();
-    if (c) {
-        pthread_mutex_lock(&n->engine->lock);
-        wh_autostr text = {0};
-        wh_str_add_utf8(&text, c->log.data, c->log.len);
-        pthread_mutex_unlock(&n->engine->lock);
-        wh_json_add_string(result, "log", wh_str_text(&text));
-    }
-    send_result(n->sock, result, c ? NULL : &err);
-}
-
-static const char *state_text(const struct engine_container *c)
-{
-    return c->state == CONTAINER_RUNNING ? "running" : c->state == CONTAINER_EXITED ? "exited" : "created";
-}
-
-static void on_list(struct connection *n)
-{
-    cJSON *result = cJSON_CreateObject();
-    cJSON *list = cJSON_AddArrayToObject(result, "containers");
-    pthread_mutex_lock(&n->engine->lock);
-    for (size_t i = 0; i < n->engine->ncontainers; i++) {
-        const struct engine_container *c = n->engine->containers[i];
-        cJSON *one = cJSON_CreateObject();
-        wh_json_add_string(one, "id", c->id);
-        wh_json_add_string(one, "name", c->name);
-        wh_json_add_string(one, "image", c->image);
-        wh_json_add_string(one, "state", state_text(c));
-        wh_json_add_int(one, "code", c->code);
-        cJSON_AddItemToArray(list, one);
-    }
-    cJSON_AddItemToObject(result, "images", cJSON_Duplicate(n->engine->images, true));
-    pthread_mutex_unlock(&n->engine->lock);
-    send_result(n->sock, result, NULL);
 }
 
 static void set_name(struct engine *e, const char *full, const char *pinned)
@@ -309,6 +285,15 @@ static void on_build(struct connection *n, struct wh_frame *frame)
     }
 }
 
+/* What needs no more than words. */
+static void answer(struct connection *n, struct wh_frame *frame)
+{
+    wh_autoerror err = {0};
+    cJSON *result = cJSON_CreateObject();
+    int status = engine_answer(n->engine, frame->json, result, &err);
+    send_result(n->sock, result, status < 0 ? &err : NULL);
+}
+
 static void serve(struct connection *n)
 {
     wh_autoframe frame = {0};
@@ -323,19 +308,12 @@ static void serve(struct connection *n)
         on_exec(n, &frame);
     else if (wh_streq(type, "stop") || wh_streq(type, "rm"))
         on_stop(n, &frame, wh_streq(type, "rm"));
-    else if (wh_streq(type, "logs"))
-        on_logs(n, &frame);
     else if (wh_streq(type, "pull"))
         on_pull(n, &frame);
     else if (wh_streq(type, "tag"))
         on_tag(n, &frame);
-    else if (wh_streq(type, "list"))
-        on_list(n);
-    else {
-        wh_autoerror err = {0};
-        wh_fail(&err, WH_E_UNSUPPORTED, "a request of type '%.40s' is not known", type ? type : "");
-        send_result(n->sock, NULL, &err);
-    }
+    else
+        answer(n, &frame);
 }
 
 static void *connection_main(void *arg)
@@ -375,6 +353,7 @@ int engine_main(struct wh_builder_env *env, struct wh_frame *first)
     e.scope = wh_strdup(scopes.repository ? scopes.repository : "");
     wh_scopes_clear(&scopes);
     pthread_mutex_init(&e.lock, NULL);
+    pthread_mutex_init(&e.network_lock, NULL);
     pthread_cond_init(&e.changed, NULL);
     e.store = first->nfds == 1 ? wh_store_open(&options, &err) : NULL;
     cJSON *hello = cJSON_CreateObject();
@@ -397,6 +376,8 @@ int engine_main(struct wh_builder_env *env, struct wh_frame *first)
             break;
         engine_remove(&e, c);
     }
+    engine_networks_free(&e);
+    engine_volumes_free(&e);
     wh_store_close(e.store);
     return 0;
 }

@@ -1,7 +1,6 @@
 /* A container of an engine: from an image and a request to processes, and its end. */
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -9,9 +8,6 @@
 #include "wherry/base/digest.h"
 #include "wherry/base/fs.h"
 #include "wherry/base/log.h"
-#include "wherry/platform/userns.h"
-
-#define MAX_OPEN_FOLDERS 32
 
 struct engine_container *engine_find(struct engine *e, const char *name)
 {
@@ -84,8 +80,11 @@ static void keep_log(struct engine_container *c, const char *data, size_t len)
 {
     pthread_mutex_lock(&c->engine->lock);
     wh_str_addn(&c->log, data, len);
-    if (c->log.len > WH_MAX_ENGINE_LOG)
+    if (c->log.len > WH_MAX_ENGINE_LOG) {
+        c->log_dropped += c->log.len - WH_MAX_ENGINE_LOG / 2;
         wh_str_consume(&c->log, c->log.len - WH_MAX_ENGINE_LOG / 2);
+    }
+    pthread_cond_broadcast(&c->engine->changed);
     pthread_mutex_unlock(&c->engine->lock);
 }
 
@@ -103,72 +102,90 @@ static void on_box(void *arg, const char *box)
     pthread_mutex_lock(&c->engine->lock);
     c->box = wh_strdup(box);
     c->state = CONTAINER_RUNNING;
+    engine_hosts_refresh(c->engine, c->network); /* who joined since its own was written */
+    engine_health_start(c, c->config);
     pthread_cond_broadcast(&c->engine->changed);
     pthread_mutex_unlock(&c->engine->lock);
 }
 
-static size_t read_mounts(const cJSON *list, struct wh_run_mount *out, struct wh_error *err)
+/* Sources by descriptor: a path could lead elsewhere by the time that it is mounted. */
+static int mount_source(struct engine_container *c, const cJSON *item, struct wh_run_mount *mount,
+                        struct wh_error *err)
 {
-    size_t n = 0;
+    const char *source = wh_json_string(item, "source");
+    const char *volume = wh_json_string(item, "volume");
+    if (volume) {
+        mount->source_path = engine_volume(c, volume, mount->target, err);
+        return mount->source_path ? 0 : -1;
+    }
+    if (!source)
+        return 0;
+    mount->source_fd = engine_open_source(c->engine, source, err);
+    mount->recursive = true;
+    return mount->source_fd < 0 ? -1 : 0;
+}
+
+static int read_mounts(struct engine_container *c, struct wh_run_mount *out, size_t *n, struct wh_error *err)
+{
     const cJSON *item;
-    cJSON_ArrayForEach(item, list)
+    cJSON_ArrayForEach(item, wh_json_get(c->request, "mounts"))
     {
-        const char *source = wh_json_string(item, "source");
         const char *target = wh_json_string(item, "target");
-        if (n == WH_MAX_ENGINE_MOUNTS || !target || target[0] != '/' || target[1] == '\0') {
-            wh_fail(err, WH_E_ARGUMENT, "a mount has no absolute target, or there are more than %d",
-                    WH_MAX_ENGINE_MOUNTS);
-            return SIZE_MAX;
-        }
-        out[n++] = (struct wh_run_mount){.type = source ? WH_RUN_BIND : WH_RUN_TMPFS,
-                                         .target = target,
-                                         .source_fd = -1,
-                                         .source_path = source,
-                                         .readonly = wh_json_bool(item, "readonly", false)};
+        if (*n == WH_MAX_ENGINE_MOUNTS || !target || target[0] != '/' || target[1] == '\0')
+            return wh_fail(err, WH_E_ARGUMENT, "a mount has no absolute target, or there are more than %d",
+                           WH_MAX_ENGINE_MOUNTS);
+        struct wh_run_mount mount = {.target = target,
+                                     .source_fd = -1,
+                                     .size = (uint64_t)wh_json_int(item, "size", 0),
+                                     .readonly = wh_json_bool(item, "readonly", false)};
+        if (mount_source(c, item, &mount, err) < 0)
+            return -1;
+        mount.type = mount.source_path || mount.source_fd >= 0 ? WH_RUN_BIND : WH_RUN_TMPFS;
+        out[(*n)++] = mount;
     }
-    return n;
+    return 0;
 }
 
-static size_t read_hosts(const cJSON *list, struct wh_run_host *out, size_t max)
+static int run_spec(struct engine_container *c, struct wh_run_spec *spec, int *code, struct wh_error *err)
 {
-    size_t n = 0;
-    const cJSON *item;
-    cJSON_ArrayForEach(item, list)
-    {
-        const char *name = wh_json_string(item, "name");
-        const char *address = wh_json_string(item, "address");
-        if (n < max && name && address)
-            out[n++] = (struct wh_run_host){name, address};
-    }
+    wh_autofree struct wh_run_host *hosts = wh_calloc(WH_MAX_ENGINE_HOSTS, sizeof *hosts);
+    wh_autostrv char **keep = NULL;
+    struct wh_run_result result = {0};
+    pthread_mutex_lock(&c->engine->lock);
+    engine_network_spec(c, spec, hosts, WH_MAX_ENGINE_HOSTS, &keep);
+    pthread_mutex_unlock(&c->engine->lock);
+    int n = wh_container_run(spec, &result, err);
+    engine_health_stop(c);
+    *code = n < 0 ? 125 : result.exit_code;
+    c->oom = n == 0 && result.oom;
     return n;
 }
 
+/* Ends when the container is over. */
 static int run_in(struct engine_container *c, int *code, struct wh_error *err)
 {
     struct wh_run_mount mounts[WH_MAX_ENGINE_MOUNTS];
-    struct wh_run_host hosts[WH_MAX_ENGINE_MOUNTS];
-    size_t nmounts = read_mounts(wh_json_get(c->request, "mounts"), mounts, err);
-    if (nmounts == SIZE_MAX)
-        return -1;
-    const char *network = wh_json_string(c->request, "network");
+    size_t nmounts = 0;
+    int n = read_mounts(c, mounts, &nmounts, err);
+    if (n == 0)
+        n = engine_join(c, err);
     struct wh_run_spec spec = {.argv = (const char *const *)c->argv,
                                .env = (const char *const *)c->env,
                                .cwd = c->cwd,
                                .user = c->user,
                                .rootfs = &c->root,
+                               .readonly_rootfs = wh_json_bool(c->request, "read-only", false),
                                .mounts = mounts,
                                .nmounts = nmounts,
-                               .hosts = hosts,
-                               .nhosts = read_hosts(wh_json_get(c->request, "hosts"), hosts, WH_COUNT(hosts)),
-                               .hostname = c->id,
-                               .network = wh_streq(network, "none") ? WH_RUN_NET_NONE : WH_RUN_NET_HOST,
+                               .shm_size = (uint64_t)wh_json_int(c->request, "shm-size", 0),
                                .on_output = on_output,
                                .on_box = on_box,
                                .arg = c,
                                .cancel_fd = c->cancel_event};
-    struct wh_run_result result = {0};
-    int n = wh_container_run(&spec, &result, err);
-    *code = n < 0 ? 125 : result.exit_code;
+    if (n == 0)
+        n = run_spec(c, &spec, code, err);
+    for (size_t i = 0; i < nmounts; i++)
+        wh_close_fd(&mounts[i].source_fd);
     return n;
 }
 
@@ -180,6 +197,7 @@ static int mount_and_run(struct engine_container *c, int *code, struct wh_error 
     if (engine_image(e, c->request, c->image, &image, &ids, err) < 0)
         return -1;
     wh_autotree *tree = wh_tree_begin(e->store, err);
+    wh_autojson *config = cJSON_Duplicate(wh_json_get(image->config, "config"), true);
     int n = tree ? fill(c, image, err) : -1;
     struct wh_rootfs_options options = {.layers_fd = wh_layer_layers_fd(e->store),
                                         .layers = ids,
@@ -189,8 +207,11 @@ static int mount_and_run(struct engine_container *c, int *code, struct wh_error 
     wh_oci_image_free(image);
     if (n == 0)
         n = wh_rootfs_mount(&options, &c->root, err);
+    c->config = config;
     if (n == 0)
         n = run_in(c, code, err);
+    engine_leave(c);
+    engine_volumes_end(c);
     if (wh_rootfs_finish(&c->root, NULL) < 0)
         wh_log_warning("container %s: its root file system stays mounted", c->name);
     return n;
@@ -202,7 +223,7 @@ static void *live(void *arg)
     wh_autoerror err = {0};
     int code = 125;
     int n = mount_and_run(c, &code, &err);
-    engine_give_back(wh_json_get(c->request, "own"));
+    engine_give_back(c->engine, wh_json_get(c->request, "own"));
     pthread_mutex_lock(&c->engine->lock);
     c->state = CONTAINER_EXITED;
     c->code = n < 0 && err.code == WH_E_CANCELED ? 137 : code;
@@ -237,7 +258,7 @@ struct engine_container *engine_create(struct engine *e, const cJSON *request, s
     c->image = wh_strdup(image);
     c->request = cJSON_Duplicate(request, true);
     c->root = WH_ROOTFS_NONE;
-    c->out[0] = c->out[1] = -1;
+    c->out[0] = c->out[1] = c->netns = -1;
     c->cancel_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_lock(&e->lock);
     bool taken = engine_find(e, c->name) != NULL;
@@ -298,6 +319,7 @@ void engine_remove(struct engine *e, struct engine_container *c)
     pthread_mutex_unlock(&e->lock);
     wh_close_fd(&c->cancel_event);
     cJSON_Delete(c->request);
+    cJSON_Delete(c->ports);
     wh_str_free(&c->log);
     wh_strv_free(c->env);
     wh_strv_free(c->argv);
@@ -308,28 +330,4 @@ void engine_remove(struct engine *e, struct engine_container *c)
     free(c->user);
     free(c->cwd);
     free(c);
-}
-
-/* ---- whose files are whose ---- */
-
-static int give_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)type;
-    (void)at;
-    /* What can't be given back stays as it is: the walk goes on with the rest. */
-    if (st->st_uid != WH_USERNS_JOB_ID && lchown(path, WH_USERNS_JOB_ID, WH_USERNS_JOB_ID) < 0)
-        return 0;
-    return 0;
-}
-
-void engine_give_back(const cJSON *paths)
-{
-    const cJSON *path;
-    cJSON_ArrayForEach(path, paths)
-    {
-        struct stat st;
-        /* Where the job's user is the containers' root itself, there is nothing to do. */
-        if (cJSON_IsString(path) && lstat(path->valuestring, &st) == 0 && st.st_uid == WH_USERNS_JOB_ID)
-            (void)nftw(path->valuestring, give_one, MAX_OPEN_FOLDERS, FTW_PHYS | FTW_MOUNT);
-    }
 }

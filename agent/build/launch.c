@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "launch_internal.h"
+#include "launch_requests.h"
 #include "wherry/base/frame.h"
 #include "wherry/base/fs.h"
 #include "wherry/base/log.h"
@@ -35,6 +36,7 @@ struct wh_build_process {
     struct wh_error enter_error;
     uv_work_t enter;
     uv_poll_t poll;
+    struct launch_requests *requests; /* NULL: none are taken */
     wh_build_exit_fn on_exit;
     void *arg;
 };
@@ -221,9 +223,15 @@ static void free_process(struct wh_build_process *p)
     free(p);
 }
 
+static void on_requests_closed(void *arg)
+{
+    free_process(arg);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
-    free_process(handle->data);
+    struct wh_build_process *p = handle->data;
+    launch_requests_stop(wh_steal(&p->requests), on_requests_closed, p);
 }
 
 /* Its pid namespace ended with it, so every process of the build is gone by now. */
@@ -345,7 +353,9 @@ struct wh_build_process *wh_build_launch(uv_loop_t *loop, const struct wh_build_
     failed = uv_poll_start(&p->poll, UV_READABLE, on_pidfd);
     if (failed != 0)
         (void)wh_fail(err, WH_E_FAILED, "watch the builder: %s", uv_strerror(failed));
-    if (failed != 0 || bound(p, loop, err) < 0) {
+    else
+        p->requests = launch_requests_start(loop, p->launch, geteuid() != 0, err);
+    if (!p->requests || bound(p, loop, err) < 0) {
         uv_close((uv_handle_t *)&p->poll, on_closed);
         return NULL;
     }

@@ -5,6 +5,7 @@
 #include "cmd/registering.h"
 #include "wherry/base/log.h"
 #include "wherry/config/runner.h"
+#include "wherry/container/uplink.h"
 #include "wherry/github/version.h"
 
 extern char **environ;
@@ -26,6 +27,29 @@ static void set_network(const struct wh_settings *s)
     wh_autostrv char **hosts = wh_settings_strings(s, "network.no-proxy");
     wh_autofree char *list = hosts ? wh_strv_join(hosts, ",") : NULL;
     put_variable("no_proxy", "NO_PROXY", list);
+}
+
+/* Workers and launchers read them there, as they do where there are no settings (`wherry exec`). What is set
+ * in the environment already has its say. */
+static void set_containers(const struct wh_settings *s)
+{
+    static const struct {
+        const char *path, *variable;
+    } texts[] = {
+        {"containers.engine", "WHERRY_CONTAINERS_ENGINE"},
+        {"containers.network", "WHERRY_CONTAINERS_NETWORK"},
+        {"containers.subnet", "WHERRY_CONTAINERS_SUBNET"},
+        {"hooks.job-started", "ACTIONS_RUNNER_HOOK_JOB_STARTED"},
+        {"hooks.job-completed", "ACTIONS_RUNNER_HOOK_JOB_COMPLETED"},
+        {"hooks.containers", "ACTIONS_RUNNER_CONTAINER_HOOKS"},
+    };
+    for (size_t i = 0; i < WH_COUNT(texts); i++) {
+        const char *text = wh_settings_text(s, texts[i].path);
+        if (text)
+            setenv(texts[i].variable, text, 0);
+    }
+    if (wh_settings_bool(s, "hooks.require-job-container"))
+        setenv("ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER", "true", 0);
 }
 
 static void set_log(const struct wh_settings *s)
@@ -63,6 +87,12 @@ struct wh_settings *cmd_run_settings(const char *file, struct wh_daemon_options 
         wh_settings_free(s);
         return NULL;
     }
+    uint32_t subnet;
+    if (wh_uplink_subnet(wh_settings_text(s, "containers.subnet"), &subnet, err) < 0) {
+        wh_wrap(err, "containers.subnet");
+        wh_settings_free(s);
+        return NULL;
+    }
     if (!o->version && !wh_streq(version, "auto"))
         o->version = version;
     if (!o->ca_file)
@@ -80,6 +110,7 @@ struct wh_settings *cmd_run_settings(const char *file, struct wh_daemon_options 
     if (!o->cache_min_free)
         o->cache_min_free = (uint64_t)wh_settings_number(s, "cache.min-free", 0);
     set_network(s);
+    set_containers(s);
     set_log(s);
     return s;
 }

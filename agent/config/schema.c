@@ -120,6 +120,52 @@ static const struct wh_setting cache[] = {
      .help = "What stays free on that disk; unset: 10 % of it, at most 10g"},
 };
 
+static const char *const container_engines[] = {"builtin", "docker", NULL};
+static const char *const container_networks[] = {"auto", "host", NULL};
+static const struct wh_setting containers[] = {
+    {.name = "engine",
+     .type = WH_SETTING_CHOICE,
+     .preset = "builtin",
+     .choices = container_engines,
+     .flags = WH_SETTING_RESTART,
+     .help =
+         "Who runs container:, services: and Docker actions: wherry itself, or the docker that is installed"},
+    {.name = "network",
+     .type = WH_SETTING_CHOICE,
+     .preset = "auto",
+     .choices = container_networks,
+     .flags = WH_SETTING_RESTART,
+     .help = "auto: a network of its own for each job, where the box allows that; host: the box's own"},
+    {.name = "subnet",
+     .type = WH_SETTING_STRING,
+     .preset = "10.209.0.0/16",
+     .flags = WH_SETTING_RESTART,
+     .help =
+         "The /16 that those networks take a /24 each of; nothing else that the box reaches may be in it"},
+};
+
+static const struct wh_setting hooks[] = {
+    {.name = "job-started",
+     .type = WH_SETTING_PATH,
+     .flags = WH_SETTING_RESTART,
+     .help = "A script (.sh, .ps1, .js) that runs before each job's steps; as "
+             "ACTIONS_RUNNER_HOOK_JOB_STARTED"},
+    {.name = "job-completed",
+     .type = WH_SETTING_PATH,
+     .flags = WH_SETTING_RESTART,
+     .help = "The same after them; as ACTIONS_RUNNER_HOOK_JOB_COMPLETED"},
+    {.name = "containers",
+     .type = WH_SETTING_PATH,
+     .flags = WH_SETTING_RESTART,
+     .help = "A script that runs containers in wherry's stead, by the protocol of GitHub's container hooks;\n"
+             "as ACTIONS_RUNNER_CONTAINER_HOOKS"},
+    {.name = "require-job-container",
+     .type = WH_SETTING_BOOL,
+     .preset = "false",
+     .flags = WH_SETTING_RESTART,
+     .help = "Jobs without container: fail; as ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER"},
+};
+
 static const struct wh_setting network[] = {
     {.name = "https-proxy",
      .type = WH_SETTING_URL,
@@ -161,6 +207,8 @@ static const struct wh_setting root[] = {
      .help = "The runners of this box: they register when the agent starts",
      FIELDS(runner_item)},
     {.name = "jobs", .type = WH_SETTING_SECTION, .help = "What jobs may do", FIELDS(jobs)},
+    {.name = "containers", .type = WH_SETTING_SECTION, .help = "Containers of jobs", FIELDS(containers)},
+    {.name = "hooks", .type = WH_SETTING_SECTION, .help = "Programs of your own around jobs", FIELDS(hooks)},
     {.name = "cache", .type = WH_SETTING_SECTION, .help = "The store of layers", FIELDS(cache)},
     {.name = "network", .type = WH_SETTING_SECTION, .help = "Ways out", FIELDS(network)},
     {.name = "log",

@@ -25,14 +25,35 @@ static int put_file(const char *path, const void *data, size_t len, mode_t mode,
     return 0;
 }
 
+static void hosts_text(const struct wh_run_spec *spec, struct wh_str *text)
+{
+    const bool own = spec->network == WH_RUN_NET_OWN && spec->address;
+    wh_str_addf(text, "127.0.0.1\tlocalhost%s%s\n::1\tlocalhost ip6-localhost ip6-loopback\n", own ? "" : " ",
+                own ? "" : wh_run_hostname(spec));
+    if (own)
+        wh_str_addf(text, "%s\t%s\n", spec->address, wh_run_hostname(spec));
+    for (size_t i = 0; i < spec->nhosts; i++)
+        wh_str_addf(text, "%s\t%s\n", spec->hosts[i].address, spec->hosts[i].name);
+}
+
+/* Into the same file, which is mounted already. */
+int wh_container_write_hosts(const char *box, const struct wh_run_spec *spec, struct wh_error *err)
+{
+    wh_autostr text = {0};
+    hosts_text(spec, &text);
+    wh_autofree char *path = wh_path_join(box, "hosts");
+    wh_autoclose int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return wh_fail_errno(err, "open %s", path);
+    if (wh_write_all(fd, text.data, text.len, err) < 0)
+        return wh_wrap(err, "%s", path);
+    return ftruncate(fd, (off_t)text.len) < 0 ? wh_fail_errno(err, "cut %s", path) : 0;
+}
+
 static int put_hosts(const struct wh_bundle *b, struct wh_error *err)
 {
-    const struct wh_run_spec *spec = b->spec;
     wh_autostr text = {0};
-    wh_str_addf(&text, "127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-                wh_run_hostname(spec));
-    for (size_t i = 0; i < spec->nhosts; i++)
-        wh_str_addf(&text, "%s\t%s\n", spec->hosts[i].address, spec->hosts[i].name);
+    hosts_text(b->spec, &text);
     wh_autofree char *path = wh_path_join(b->box, "hosts");
     return put_file(path, text.data, text.len, 0644, 0, 0, err);
 }
@@ -69,7 +90,8 @@ static int bind_source(struct wh_bundle *b, size_t i, struct wh_error *err)
     m->source = wh_printf("%s/mount-%zu", b->box, i);
     if (m->folder ? mkdir(m->source, 0700) < 0 : mknod(m->source, S_IFREG | 0600, 0) < 0)
         return wh_fail_errno(err, "make %s", m->source);
-    if (wh_bind_mount(m->mount->source_fd, m->source, false, err) < 0)
+    if ((m->mount->recursive ? wh_bind_mount_all(m->mount->source_fd, m->source, err)
+                             : wh_bind_mount(m->mount->source_fd, m->source, false, err)) < 0)
         return -1;
     m->bound = true;
     return 0;
@@ -148,7 +170,9 @@ int wh_bundle_prepare(struct wh_bundle *b, struct wh_error *err)
 void wh_bundle_clean(struct wh_bundle *b)
 {
     for (size_t i = 0; b->mounts && i < b->spec->nmounts; i++) {
-        if (b->mounts[i].bound)
+        if (b->mounts[i].bound && b->mounts[i].mount->recursive)
+            wh_umount_all(b->mounts[i].source);
+        else if (b->mounts[i].bound)
             (void)wh_umount(b->mounts[i].source, UMOUNT_TIMEOUT_MS, NULL);
         free(b->mounts[i].source);
     }

@@ -218,12 +218,15 @@ static cJSON *mounts_array(const struct wh_bundle *b)
 static cJSON *linux_object(const struct wh_bundle *b)
 {
     static const char *const namespaces[] = {"mount", "pid", "ipc", "uts", "cgroup", "network"};
+    wh_autofree char *netns = wh_printf("/proc/%d/fd/%d", (int)getpid(), b->spec->netns);
     cJSON *object = cJSON_CreateObject();
     cJSON *array = cJSON_AddArrayToObject(object, "namespaces");
     size_t n = WH_COUNT(namespaces) - (b->spec->network == WH_RUN_NET_HOST ? 1 : 0);
     for (size_t i = 0; i < n; i++) {
         cJSON *item = cJSON_CreateObject();
         wh_json_add_string(item, "type", namespaces[i]);
+        if (b->spec->network == WH_RUN_NET_OWN && wh_streq(namespaces[i], "network"))
+            wh_json_add_string(item, "path", netns);
         cJSON_AddItemToArray(array, item);
     }
     if (b->spec->insecure)

@@ -6,23 +6,14 @@ static void container_free(struct wh_jobcontainer *c)
 {
     if (!c)
         return;
-    char *const texts[] = {c->alias,
-                           c->image,
-                           c->name,
-                           c->id,
-                           c->user,
-                           c->password,
-                           c->path,
-                           c->options.health_cmd,
-                           c->options.user,
-                           c->options.workdir,
-                           c->options.entrypoint};
+    char *const texts[] = {c->alias,   c->image, c->name,     c->id,   c->options, c->entrypoint,
+                           c->command, c->user,  c->password, c->path, c->network};
     for (size_t i = 0; i < WH_COUNT(texts); i++)
         free(texts[i]);
     wh_value_unref(c->env);
+    wh_value_unref(c->mapped);
     wh_strv_free(c->ports);
     wh_strv_free(c->volumes);
-    wh_strv_free(c->options.env);
     free(c);
 }
 
@@ -32,133 +23,38 @@ void wh_containers_free(struct wh_job *j)
     for (size_t i = 0; i < j->nservices; i++)
         container_free(j->services[i]);
     free(j->services);
+    free(j->network);
     free(j->engine);
     cJSON_Delete(j->built);
     wh_close_fd(&j->engine_channel);
     wh_close_fd(&j->engine_listener);
 }
 
-/* ---- options ---- */
-
-static void replace(char **text, const char *value)
-{
-    free(*text);
-    *text = wh_strdup(value);
-}
-
-static int set_option(struct wh_jobcontainer *c, const char *name, const char *value, struct wh_error *err)
-{
-    static const char *const without_effect[] = {
-        "--health-interval", "--health-timeout", "--health-start-period", "--name", "--hostname", "-h",
-        "--restart"};
-    uint64_t number;
-    if (wh_streq(name, "--health-cmd")) {
-        replace(&c->options.health_cmd, value);
-    } else if (wh_streq(name, "--health-retries")) {
-        if (!wh_parse_u64(value, 1000, &number))
-            return wh_fail(err, WH_E_ARGUMENT, "--health-retries '%s' is no number", value);
-        c->options.health_retries = (unsigned)number;
-    } else if (wh_streq(name, "--user") || wh_streq(name, "-u")) {
-        replace(&c->options.user, value);
-    } else if (wh_streq(name, "--workdir") || wh_streq(name, "-w")) {
-        replace(&c->options.workdir, value);
-    } else if (wh_streq(name, "--entrypoint")) {
-        replace(&c->options.entrypoint, value);
-    } else if (wh_streq(name, "--env") || wh_streq(name, "-e")) {
-        wh_strv_add(&c->options.env, value);
-    } else if (wh_streq(name, "--volume") || wh_streq(name, "-v")) {
-        wh_strv_add(&c->volumes, value);
-    } else {
-        for (size_t i = 0; i < WH_COUNT(without_effect); i++)
-            if (wh_streq(name, without_effect[i]))
-                return 0;
-        return wh_fail(err, WH_E_UNSUPPORTED,
-                       "the option '%s' of %s%s%s is not supported by wherry's own engine of containers",
-                       name, c->alias ? "service '" : "the job's container", c->alias ? c->alias : "",
-                       c->alias ? "'" : "");
-    }
-    return 0;
-}
-
-/* Words as a shell would have them: quotes of both kinds. */
-static char **split_words(const char *text)
-{
-    char **words = NULL;
-    wh_autostr word = {0};
-    bool open = false;
-    char quote = 0;
-    for (const char *p = text; *p; p++) {
-        if (quote ? *p == quote : *p == '"' || *p == '\'') {
-            quote = quote ? 0 : *p;
-            open = true;
-        } else if (!quote && (*p == ' ' || *p == '\n' || *p == '\t')) {
-            if (open)
-                wh_strv_add(&words, wh_str_text(&word));
-            wh_str_clear(&word);
-            open = false;
-        } else {
-            if (*p == '\\' && p[1])
-                p++;
-            wh_str_addc(&word, *p);
-            open = true;
-        }
-    }
-    if (open)
-        wh_strv_add(&words, wh_str_text(&word));
-    return words;
-}
-
-static int read_options(struct wh_jobcontainer *c, const char *text, struct wh_error *err)
-{
-    wh_autostrv char **words = split_words(text);
-    for (size_t i = 0; words && words[i]; i++) {
-        const char *equals = words[i][0] == '-' && words[i][1] == '-' ? strchr(words[i], '=') : NULL;
-        wh_autofree char *name =
-            equals ? wh_strndup(words[i], (size_t)(equals - words[i])) : wh_strdup(words[i]);
-        static const char *const flags[] = {"--init", "--privileged",  "--tty", "-t",
-                                            "-i",     "--interactive", "--rm"};
-        for (size_t k = 0; k < WH_COUNT(flags); k++)
-            if (wh_streq(name, flags[k]))
-                return set_option(c, name, "", err);
-        const char *value = equals ? equals + 1 : words[i + 1];
-        if (!value)
-            return wh_fail(err, WH_E_ARGUMENT, "the container option '%s' needs a value", name);
-        if (set_option(c, name, value, err) < 0)
-            return -1;
-        i += equals ? 0 : 1;
-    }
-    return 0;
-}
-
-/* ---- ports ---- */
-
-/* [ip:][host:]container[/tcp]: the network is the machine's, so both must be the same. */
-static int add_port(struct wh_jobcontainer *c, const char *text, struct wh_error *err)
-{
-    wh_autofree char *copy = wh_strdup(text);
-    char *protocol = strchr(copy, '/');
-    if (protocol)
-        *protocol = '\0';
-    const char *inner = strrchr(copy, ':');
-    inner = inner ? inner + 1 : copy;
-    uint64_t port;
-    if (!wh_parse_u64(inner, 65535, &port) || port == 0)
-        return wh_fail(err, WH_E_ARGUMENT, "the port '%s' of service '%s' is none", text, c->alias);
-    if (inner != copy) {
-        copy[inner - copy - 1] = '\0';
-        const char *outer = strrchr(copy, ':');
-        outer = outer ? outer + 1 : copy;
-        if (!wh_streq(outer, inner))
-            return wh_fail(err, WH_E_UNSUPPORTED,
-                           "the port '%s' of service '%s' is not supported by wherry's own engine: services "
-                           "share the machine's network, so their port can't be mapped to another",
-                           text, c->alias);
-    }
-    wh_strv_add(&c->ports, inner);
-    return 0;
-}
-
 /* ---- all of one ---- */
+
+char *wh_container_registry(const char *image)
+{
+    const char *slash = strchr(image, '/');
+    wh_autofree char *first = slash ? wh_strndup(image, (size_t)(slash - image)) : NULL;
+    if (first && (strchr(slash + 1, '/') || strpbrk(first, ".:")))
+        return wh_steal(&first);
+    return wh_strdup("");
+}
+
+/* GitHub's own registries take the job's token, where the workflow gives no other. */
+static void use_token(const struct wh_job *j, struct wh_jobcontainer *c)
+{
+    wh_autofree char *registry = wh_container_registry(c->image);
+    const struct wh_value *server = wh_object_get(j->github, "server_url");
+    const struct wh_value *actor = wh_object_get(j->github, "actor");
+    const struct wh_value *token = wh_object_get(j->github, "token");
+    if (c->user || c->password || !server || !actor || !token ||
+        !wh_streq_ci(wh_value_text(server), "https://github.com") ||
+        (!wh_streq_ci(registry, "ghcr.io") && !wh_streq_ci(registry, "containers.pkg.github.com")))
+        return;
+    c->user = wh_strdup(wh_value_text(actor));
+    c->password = wh_strdup(wh_value_text(token));
+}
 
 static char *text_of(const struct wh_value *map, const char *key)
 {
@@ -166,47 +62,51 @@ static char *text_of(const struct wh_value *map, const char *key)
     return v && !wh_value_is_null(v) ? wh_value_to_string(v) : NULL;
 }
 
-static int read_lists(struct wh_jobcontainer *c, const struct wh_value *map, struct wh_error *err)
+static char **texts_of(const struct wh_value *list)
 {
-    const struct wh_value *ports = wh_object_get(map, "ports");
-    const struct wh_value *volumes = wh_object_get(map, "volumes");
-    for (size_t i = 0; c->alias && i < wh_value_count(ports); i++) {
-        wh_autofree char *text = wh_value_to_string(wh_array_at(ports, i));
-        if (add_port(c, text, err) < 0)
-            return -1;
-    }
-    for (size_t i = 0; i < wh_value_count(volumes); i++) {
-        wh_autofree char *text = wh_value_to_string(wh_array_at(volumes, i));
-        wh_strv_add(&c->volumes, text);
-    }
-    return 0;
+    char **texts = NULL;
+    for (size_t i = 0; i < wh_value_count(list); i++)
+        wh_strv_take(&texts, wh_value_to_string(wh_array_at(list, i)));
+    return texts;
 }
 
-static int fill(struct wh_jobcontainer *c, const struct wh_value *value, struct wh_error *err)
+static int fill(struct wh_job *j, struct wh_jobcontainer *c, const struct wh_value *value,
+                struct wh_error *err)
 {
     bool plain = wh_value_is_primitive(value);
+    char guid[37];
     wh_autofree char *image = plain ? wh_value_to_string(value) : text_of(value, "image");
     const char *name = image ? image : "";
     c->image = wh_strdup(wh_starts_with_ci(name, "docker://") ? name + strlen("docker://") : name);
-    c->options.health_retries = 3;
+    wh_autofree char *clean = wh_strdup(c->image);
+    for (char *p = clean; *p; p++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", *p))
+            *p = '_';
+    c->name = wh_printf("%s_%.100s_%.6s", c->alias ? c->alias : "", clean, wh_guid(guid));
     if (plain || c->image[0] == '\0')
         return 0;
     const struct wh_value *credentials = wh_object_get(value, "credentials");
     c->env = wh_value_ref(wh_object_get(value, "env"));
     c->user = text_of(credentials, "username");
     c->password = text_of(credentials, "password");
-    wh_autofree char *options = text_of(value, "options");
-    if (options && read_options(c, options, err) < 0)
-        return -1;
-    return read_lists(c, value, err);
+    c->options = text_of(value, "options");
+    c->entrypoint = text_of(value, "entrypoint");
+    c->command = text_of(value, "command");
+    c->ports = texts_of(wh_object_get(value, "ports"));
+    c->volumes = texts_of(wh_object_get(value, "volumes"));
+    use_token(j, c);
+    if (j->container_host != &wh_container_builtin)
+        return 0;
+    return wh_container_builtin_check(c, err) == 0
+               ? 0
+               : wh_wrap(err, "%s%s%s", c->alias ? "service '" : "the job's container",
+                         c->alias ? c->alias : "", c->alias ? "'" : "");
 }
 
 static struct wh_jobcontainer *new_container(const char *alias)
 {
-    char guid[37];
     struct wh_jobcontainer *c = wh_calloc(1, sizeof *c);
     c->alias = wh_strdup(alias);
-    c->name = wh_printf("%s_%.6s", alias ? alias : "job", wh_guid(guid));
     return c;
 }
 
@@ -229,7 +129,7 @@ static int read_services(struct wh_job *j, struct wh_error *err)
     for (size_t i = 0; wh_value_kind(services) == WH_OBJECT && i < wh_value_count(services); i++) {
         const char *alias = wh_object_key_at(services, i);
         struct wh_jobcontainer *c = new_container(alias);
-        int n = fill(c, wh_object_value_at(services, i), err);
+        int n = fill(j, c, wh_object_value_at(services, i), err);
         if (n == 0 && c->image[0] == '\0') {
             wh_say(
                 j,
@@ -247,6 +147,7 @@ static int read_services(struct wh_job *j, struct wh_error *err)
 
 int wh_containers_prepare(struct wh_job *j, struct wh_error *err)
 {
+    j->container_host = &wh_container_builtin;
     const struct wh_token *token = j->message->job_container;
     if (j->message->job_services && read_services(j, err) < 0)
         return -1;
@@ -256,7 +157,7 @@ int wh_containers_prepare(struct wh_job *j, struct wh_error *err)
         if (!c)
             return -1;
         j->container = c;
-        if (fill(c, value, err) < 0)
+        if (fill(j, c, value, err) < 0)
             return -1;
         if (c->image[0] == '\0') {
             container_free(c);

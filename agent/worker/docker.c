@@ -8,7 +8,7 @@
 #include "wherry/build/engine.h"
 #include "wherry/build/request.h"
 #include "wherry/progress/render.h"
-#include "worker/job.h"
+#include "worker/container.h"
 
 bool wh_is_docker(const struct wh_run *run)
 {
@@ -286,6 +286,8 @@ static cJSON *run_request(struct wh_job *j, struct wh_run *run, const struct wh_
     wh_json_add_string(request, "type", "run");
     wh_json_add_string(request, "image", image);
     wh_json_add_string(request, "workdir", "/github/workspace");
+    wh_json_add_string(request, "network", j->network ? j->network : "bridge");
+    cJSON_AddItemToObject(request, "loopback", wh_container_loopback(environment));
     if (prebuilt(run))
         wh_engine_add_login(request, image);
     const char *entrypoint = entrypoint_of(run, inputs);

@@ -139,6 +139,8 @@ struct wh_job {
     struct wh_jobcontainer *container; /* that steps run in; NULL */
     struct wh_jobcontainer **services;
     size_t nservices;
+    const struct wh_container_host *container_host; /* who runs them (container.h) */
+    char *network;                                  /* of all of them; NULL: there is none */
 
     struct wh_run **pres; /* in order */
     size_t npres;

@@ -22,6 +22,22 @@ int wh_bind_mount(int source_fd, const char *target, bool ro, struct wh_error *e
     return 0;
 }
 
+int wh_bind_mount_all(int source_fd, const char *target, struct wh_error *err)
+{
+    wh_autoclose int tree =
+        open_tree(source_fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+    if (tree < 0)
+        return wh_fail_errno(err, "clone the mounts for %s", target);
+    if (move_mount(tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return wh_fail_errno(err, "mount on %s", target);
+    return 0;
+}
+
+void wh_umount_all(const char *target)
+{
+    (void)umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW);
+}
+
 int wh_tmpfs_mount(const char *target, const char *options, struct wh_error *err)
 {
     if (mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, options) < 0)

@@ -79,7 +79,7 @@ def test_job_container(online: Wherry, runs: Runs, busybox: str) -> None:
 
 def test_services(online: Wherry, runs: Runs, busybox: str) -> None:
     service = (f"    services:\n      web:\n        image: {busybox}\n        ports: ['18080:18080']\n        env: {{WORD: there}}\n"
-               "        options: --entrypoint /srv --health-cmd \"test -e /tmp/ready\"\n        volumes: ['{place}/srv:/srv:ro']\n").replace("{place}", str(online.folder))
+               "        options: --entrypoint /srv --health-cmd \"test -e /tmp/ready\" --health-interval 1s\n        volumes: ['{place}/srv:/srv:ro']\n").replace("{place}", str(online.folder))
     (online.folder / "srv").write_text("#!/bin/sh\necho serving; mkdir -p /tmp/www; echo \"hello $WORD\" > /tmp/www/index.html; (sleep 1; touch /tmp/ready) & exec httpd -f -p 18080 -h /tmp/www\n")
     (online.folder / "srv").chmod(0o755)
     job = runs.run(steps("name: ask\nrun: /usr/bin/python3 -c \"import urllib.request as u; print(u.urlopen('http://127.0.0.1:${{ job.services.web.ports['18080'] }}/').read().decode())\"",
@@ -96,11 +96,11 @@ def test_services(online: Wherry, runs: Runs, busybox: str) -> None:
 
 def test_service_that_never_gets_healthy(online: Wherry, runs: Runs, busybox: str) -> None:
     job = runs.run(steps("run: echo never", top=f"    services:\n      db:\n        image: {busybox}\n"
-                         "        options: --health-cmd /bin/false --health-retries 1\n"), timeout=120)
+                         "        options: --health-cmd /bin/false --health-retries 1 --health-interval 1s\n"), timeout=120)
     assert job["conclusion"] == "failed" and by_name(job)["Run echo never"]["conclusion"] == "skipped"
     assert "One or more containers failed to start." in step_log(job, "Initialize containers")
     job = runs.run(steps("run: echo never", top=f"    services:\n      db:\n        image: {busybox}\n        options: --privileged\n"))
-    assert job["conclusion"] == "failed" and "the option '--privileged' of service 'db' is not supported" in setup_log(job)
+    assert job["conclusion"] == "failed" and "service 'db': the option '--privileged' is not supported" in setup_log(job)
     runs.client.check()
 
 
@@ -149,7 +149,7 @@ docker inspect nothing/there:1 || echo "code $?"
     log = step_log(job, "d")
     assert job["conclusion"] == "succeeded", log[-3000:]
     for said in ("\nbuilt\n", "\nhi x\n", "\n/here\n", "\ncode 7\n", "\nin b\n", "\ncode 3\n", "\nfrom stdin\n", "\nup\n", '"Running": true', "pushed and pulled",
-                 "manifest.json", "frobnicate` is not supported by wherry's docker command", "docker run: --gpus is not supported"):
+                 "manifest.json", "frobnicate` is not supported by wherry's docker command", "docker run: the option '--gpus' is not supported"):
         assert said in log, (said, log[-4000:])
     runs.client.check()
 

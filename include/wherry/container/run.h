@@ -41,6 +41,7 @@ struct wh_run_mount {
     /* BIND, CACHE; borrowed; may be O_PATH. It lies in a mount of the builder's own namespace (the store, a
      * rootfs): a client's descriptor does not, so a context is copied into a tree first. */
     int source_fd;
+    bool recursive;          /* BIND by source_fd: with the mounts below it */
     const char *source_path; /* SOCKET, or BIND where source_fd is -1 */
     const void *content;     /* SECRET, FILE; borrowed */
     size_t content_len;
@@ -60,7 +61,11 @@ struct wh_run_host {
     const char *address;
 };
 
-enum wh_run_network { WH_RUN_NET_HOST, WH_RUN_NET_NONE };
+enum wh_run_network {
+    WH_RUN_NET_HOST,
+    WH_RUN_NET_NONE,
+    WH_RUN_NET_OWN /* the namespace `netns`, made ready by the caller (container/network.h) */
+};
 
 struct wh_run_spec {
     const char *const *argv; /* NULL-terminated */
@@ -73,6 +78,8 @@ struct wh_run_spec {
     const struct wh_run_mount *mounts; /* in order: later ones on top */
     size_t nmounts;
     enum wh_run_network network;
+    int netns;            /* WH_RUN_NET_OWN: borrowed */
+    const char *address;  /* WH_RUN_NET_OWN: its own, which its hostname means; NULL: 127.0.0.1 */
     const char *hostname; /* NULL: buildkitsandbox */
     const struct wh_run_host *hosts;
     size_t nhosts;
@@ -95,6 +102,10 @@ struct wh_run_result {
     int exit_code; /* 0..255; 128 + signal if killed */
     bool oom;      /* the kernel killed something in it for want of memory */
 };
+
+/* Writes /etc/hosts of a container that runs anew, from the spec's address, hostname and hosts. box: as
+ * on_box gave it. */
+int wh_container_write_hosts(const char *box, const struct wh_run_spec *spec, struct wh_error *err);
 
 /* Blocks until all processes of it are gone. 0: the process ran and result tells how it ended (also a missing
  * program: exit code 1 with the runtime's sentence on stream 2, or 127/126 if the shell says so); negative:

@@ -22,6 +22,9 @@ int wh_overlay_mount(const struct wh_overlay *o, const char *target, struct wh_e
 
 /* Binds the folder source_fd on target; read-only if ro. */
 int wh_bind_mount(int source_fd, const char *target, bool ro, struct wh_error *err);
+/* The same with the mounts below it. They all go at once, now or when nobody uses them any more. */
+int wh_bind_mount_all(int source_fd, const char *target, struct wh_error *err);
+void wh_umount_all(const char *target);
 int wh_tmpfs_mount(const char *target, const char *options, struct wh_error *err);
 /* A true umount (never lazy): WH_E_BUSY if something still uses it after timeout_ms. */
 int wh_umount(const char *target, unsigned timeout_ms, struct wh_error *err);
