@@ -79,7 +79,8 @@ static int set_output(struct wh_job *j, const struct wh_run *run, const struct w
     warn_deprecated(j, c);
     if (need_name(c, &name, err) < 0)
         return -1;
-    wh_context_output(j, run->step, name, c->data);
+    if (wh_context_output(j, run->step, name, c->data, err) < 0)
+        return -1;
     wh_say_debug(j, "='%s'", c->data);
     return 0;
 }
@@ -90,7 +91,8 @@ static int save_state(struct wh_job *j, struct wh_run *run, const struct wh_comm
     warn_deprecated(j, c);
     if (need_name(c, &name, err) < 0)
         return -1;
-    wh_object_set_text(run->main ? run->main->state : run->state, name, c->data);
+    if (wh_context_keep(j, run->main ? run->main->state : run->state, name, c->data, err) < 0)
+        return -1;
     wh_say_debug(j, "Save intra-action state %s = %s", name, c->data);
     return 0;
 }
@@ -100,8 +102,7 @@ static int set_env(struct wh_job *j, struct wh_run *run, const struct wh_command
     const char *name;
     if (refuse_unsecure(j, run, c, err) < 0 || need_name(c, &name, err) < 0)
         return -1;
-    wh_set_env(j, name, c->data);
-    return 0;
+    return wh_set_env(j, name, c->data, err);
 }
 
 static int add_path(struct wh_job *j, struct wh_run *run, const struct wh_command *c, struct wh_error *err)

@@ -185,7 +185,11 @@ static void set_outputs(struct wh_job *j, struct wh_run *run)
     wh_scope_leave(j);
     for (size_t i = 0; i < wh_value_count(values); i++) {
         const char *value = wh_value_text(wh_object_value_at(values, i));
-        wh_context_output(j, run->step, wh_object_key_at(values, i), value);
+        if (wh_context_output(j, run->step, wh_object_key_at(values, i), value, &err) < 0) {
+            wh_say_error(j, "%s", wh_error_text(&err));
+            run->result = WH_TASK_FAILED;
+            break;
+        }
         wh_say_debug(j, "Set output %s = %s", wh_object_key_at(values, i), value);
     }
     wh_scope_enter(j, inner);

@@ -1,5 +1,6 @@
 /* The contexts that expressions of this job see, and how they change while it runs (job-execution.md §3,
  * §5.3). */
+#include "wherry/job/filecmd.h"
 #include "worker/job.h"
 
 /* Members of contexts that this job owns alone (wh_message_contexts() made them). */
@@ -152,12 +153,30 @@ static struct wh_value *entry_of(struct wh_job *j, const struct wh_step *step)
     return (struct wh_value *)wh_object_get(j->steps, step->context_name);
 }
 
-void wh_context_output(struct wh_job *j, const struct wh_step *step, const char *name, const char *value)
+int wh_context_keep(struct wh_job *j, struct wh_value *object, const char *name, const char *value,
+                    struct wh_error *err)
+{
+    const struct wh_value *old = wh_object_get(object, name);
+    size_t freed = old ? strlen(name) + wh_value_view(old).len : 0;
+    size_t more = strlen(name) + strlen(value);
+    if (more > freed && j->kept_bytes + (more - freed) > WH_MAX_KEPT_BYTES)
+        return wh_fail(
+            err, WH_E_LIMIT,
+            "The outputs, state and variables of this job's steps are larger than %zu MiB: '%.200s' with %zu "
+            "bytes is not taken.",
+            WH_MAX_KEPT_BYTES >> 20, name, more);
+    j->kept_bytes = j->kept_bytes + more - WH_MIN(freed, j->kept_bytes + more);
+    wh_object_set_text(object, name, value);
+    return 0;
+}
+
+int wh_context_output(struct wh_job *j, const struct wh_step *step, const char *name, const char *value,
+                      struct wh_error *err)
 {
     if (!has_name(step))
-        return;
+        return 0;
     struct wh_value *outputs = (struct wh_value *)wh_object_get(entry_of(j, step), "outputs");
-    wh_object_set_text(outputs, name, value);
+    return wh_context_keep(j, outputs, name, value, err);
 }
 
 static const char *result_text(enum wh_task_result r)

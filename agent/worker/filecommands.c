@@ -33,9 +33,9 @@ int wh_files_make(struct wh_job *j, struct wh_run *run, struct wh_error *err)
     return 0;
 }
 
-void wh_set_env(struct wh_job *j, const char *name, const char *value)
+int wh_set_env(struct wh_job *j, const char *name, const char *value, struct wh_error *err)
 {
-    wh_object_set_text(j->env, name, value);
+    return wh_context_keep(j, j->env, name, value, err);
 }
 
 struct target {
@@ -60,7 +60,8 @@ static int env_pair(void *arg, struct wh_view name, struct wh_view value, struct
     }
     wh_autofree char *name_text = wh_view_dup(name);
     wh_autovalue *text = wh_value_stringn(value.data, value.len);
-    wh_set_env(t->job, name_text, wh_value_text(text));
+    if (wh_set_env(t->job, name_text, wh_value_text(text), err) < 0)
+        return -1;
     wh_say_debug(t->job, "%s='%s'", name_text, wh_value_text(text));
     return 0;
 }
@@ -72,19 +73,20 @@ static int output_pair(void *arg, struct wh_view name, struct wh_view value, str
         return -1;
     wh_autofree char *name_text = wh_view_dup(name);
     wh_autovalue *text = wh_value_stringn(value.data, value.len);
-    wh_context_output(t->job, t->run->step, name_text, wh_value_text(text));
+    if (wh_context_output(t->job, t->run->step, name_text, wh_value_text(text), err) < 0)
+        return -1;
     wh_say_debug(t->job, "Set output %s = %s", name_text, wh_value_text(text));
     return 0;
 }
 
 static int state_pair(void *arg, struct wh_view name, struct wh_view value, struct wh_error *err)
 {
-    (void)err;
     const struct target *t = arg;
     wh_autofree char *name_text = wh_view_dup(name);
     wh_autovalue *text = wh_value_stringn(value.data, value.len);
     struct wh_run *owner = t->run->main ? t->run->main : t->run;
-    wh_object_set(owner->state, name_text, text);
+    if (wh_context_keep(t->job, owner->state, name_text, wh_value_text(text), err) < 0)
+        return -1;
     wh_say_debug(t->job, "Save intra-action state %s = %s", name_text, wh_value_text(text));
     return 0;
 }

@@ -1,7 +1,31 @@
 /* "Complete job": outputs, environment url, what the job left running (job-execution.md §5.5, §9). */
 #include <signal.h>
 
+#include "wherry/job/filecmd.h"
+#include "wherry/job/logtext.h"
 #include "worker/job.h"
+
+/* GitHub's runner sends whatever there is; what GitHub makes of too much is not to be seen here, so it is
+ * told. */
+static bool has_room(struct wh_job *j, const char *name, const char *value)
+{
+    size_t before = j->output_units;
+    size_t bytes = strlen(name) + strlen(value);
+    if (j->output_bytes + bytes > WH_MAX_JOB_OUTPUTS) {
+        wh_say_error(j, "Skip output '%s' since the job's outputs are larger than %zu KiB.", name,
+                     WH_MAX_JOB_OUTPUTS >> 10);
+        return false;
+    }
+    j->output_bytes += bytes;
+    j->output_units += wh_utf16_length(name, strlen(name)) + wh_utf16_length(value, strlen(value));
+    if (before * 2 <= WH_JOB_OUTPUTS_UTF16 && j->output_units * 2 > WH_JOB_OUTPUTS_UTF16)
+        wh_say_warning(
+            j,
+            "The job's outputs are larger than %zu KiB in UTF-16, which is what GitHub keeps of a job: with "
+            "'%s' it may drop them.",
+            WH_JOB_OUTPUTS_UTF16 >> 10, name);
+    return true;
+}
 
 static void add_output(struct wh_job *j, const char *name, const char *value)
 {
@@ -14,6 +38,8 @@ static void add_output(struct wh_job *j, const char *name, const char *value)
         wh_say_warning(j, "Skip output '%s' since it may contain secret.", name);
         return;
     }
+    if (!has_room(j, name, value))
+        return;
     wh_say(j, "Set output '%s'", name);
     j->outputs = wh_reallocarray(j->outputs, j->noutputs + 1, sizeof *j->outputs);
     j->outputs[j->noutputs++] = (struct wh_github_output){.name = wh_strdup(name), .value = wh_strdup(value)};

@@ -111,9 +111,11 @@ struct wh_job {
     struct wh_dirs dirs;
     struct wh_value *contexts;
     struct wh_value *github, *steps, *job, *runner_context; /* borrowed: live members of contexts */
-    struct wh_value *env; /* the job's env: layers and GITHUB_ENV; case-sensitive */
-    char **base_env;      /* of every process of the job, before contexts */
-    char **prepends;      /* PATH additions in the order of their coming */
+    struct wh_value *env;              /* the job's env: layers and GITHUB_ENV; case-sensitive */
+    size_t kept_bytes;                 /* what steps left in outputs, state and env */
+    size_t output_bytes, output_units; /* of the job's outputs, in UTF-8 and UTF-16 */
+    char **base_env;                   /* of every process of the job, before contexts */
+    char **prepends;                   /* PATH additions in the order of their coming */
     char *default_shell, *default_directory;
     char tracking[48]; /* RUNNER_TRACKING_ID */
     bool debug;
@@ -215,7 +217,11 @@ struct wh_value *wh_context_env(const struct wh_job *j, const struct wh_value *o
 void wh_context_set_env(struct wh_job *j, const struct wh_value *env);
 struct wh_template_env wh_context_template(struct wh_job *j, enum wh_place place);
 void wh_context_status(struct wh_job *j); /* job.status from the result */
-void wh_context_output(struct wh_job *j, const struct wh_step *step, const char *name, const char *value);
+int wh_context_output(struct wh_job *j, const struct wh_step *step, const char *name, const char *value,
+                      struct wh_error *err);
+/* A text that a step leaves to the job, into outputs, state or env; WH_MAX_KEPT_BYTES of all of them. */
+int wh_context_keep(struct wh_job *j, struct wh_value *object, const char *name, const char *value,
+                    struct wh_error *err);
 void wh_context_result(struct wh_job *j, const struct wh_step *step, enum wh_task_result outcome,
                        enum wh_task_result conclusion);
 /* 1, 0, or negative with err. */
@@ -383,7 +389,7 @@ enum {
 };
 int wh_files_make(struct wh_job *j, struct wh_run *run, struct wh_error *err);
 void wh_files_process(struct wh_job *j, struct wh_run *run);
-void wh_set_env(struct wh_job *j, const char *name, const char *value);
+int wh_set_env(struct wh_job *j, const char *name, const char *value, struct wh_error *err);
 
 /* ---- matcher.c: problem matchers ---- */
 /* Tries one line of output; true if it was logged as an issue. */

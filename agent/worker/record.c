@@ -18,7 +18,11 @@ void wh_timeline_clear(struct wh_timeline *r)
 
 void wh_timeline_set_name(struct wh_timeline *r, const char *masked)
 {
-    char *copy = wh_strdup(masked);
+    size_t len = strlen(masked);
+    bool cut = len > WH_MAX_RECORD_NAME;
+    for (len = WH_MIN(len, WH_MAX_RECORD_NAME); cut && ((unsigned char)masked[len] & 0xc0) == 0x80;)
+        len--; /* not within a character */
+    char *copy = wh_printf("%.*s%s", (int)len, masked, cut ? "..." : "");
     free(r->name);
     r->name = copy;
 }

@@ -8,6 +8,8 @@
 
 #include "wherry/github/job.h"
 
+#define WH_MAX_RECORD_NAME ((size_t)4096) /* bytes of a name that is shown; longer ones are cut */
+
 struct wh_timeline {
     char id[37];
     int number;

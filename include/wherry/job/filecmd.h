@@ -7,6 +7,13 @@
 
 #define WH_MAX_FILECMD_BYTES ((size_t)64 << 20) /* of one file; a larger one fails the step */
 #define WH_MAX_SUMMARY_BYTES ((size_t)1024 * 1024)
+/* Outputs, state and variables of all steps of a job together, names and values: what GitHub keeps of a whole
+ * run's outputs. More fails the step. */
+#define WH_MAX_KEPT_BYTES ((size_t)50 << 20)
+/* Outputs of a job in UTF-16, as GitHub counts them: it keeps so many. More goes out with a warning, ... */
+#define WH_JOB_OUTPUTS_UTF16 ((size_t)1 << 20)
+/* ... and what would make the job's completion too large to be handed over stays here. In UTF-8. */
+#define WH_MAX_JOB_OUTPUTS ((size_t)2 << 20)
 
 /* Called per pair, in order, views into the text; a negative return ends the walk with err set. */
 typedef int (*wh_filecmd_pair)(void *arg, struct wh_view name, struct wh_view value, struct wh_error *err);

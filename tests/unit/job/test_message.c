@@ -268,6 +268,15 @@ static void test_limits(void **state)
     check("steps", past, "job message: steps has 1001 entries, more than the limit of 1000");
     check_count("mask", "{}", false, WH_MAX_MESSAGE_MASKS);
     check_count("variables", "{}", true, WH_MAX_MESSAGE_VARIABLES);
+    wh_autostr endpoints = {0};
+    for (int i = 1; i < WH_MAX_MESSAGE_ENDPOINTS; i++)
+        wh_str_add(&endpoints, ",{}");
+    wh_autofree char *all =
+        wh_printf("{\"endpoints\":[{\"name\":\"SystemVssConnection\"}%s]}", wh_str_text(&endpoints));
+    wh_autofree char *more =
+        wh_printf("{\"endpoints\":[{\"name\":\"SystemVssConnection\"},{}%s]}", wh_str_text(&endpoints));
+    check("resources", all, "ok");
+    check("resources", more, "job message: endpoints has 101 entries, more than the limit of 100");
     wh_autofree char *large = wh_calloc(1, WH_MAX_MESSAGE_BYTES + 2);
     memset(large, ' ', WH_MAX_MESSAGE_BYTES + 1);
     wh_autofree char *error = error_of(large);
