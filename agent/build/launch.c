@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "build/launch_maps.h"
 #include "launch_internal.h"
 #include "launch_requests.h"
 #include "wherry/base/frame.h"
@@ -22,7 +22,6 @@
 #include "wherry/platform/cgroup.h"
 #include "wherry/platform/clone.h"
 
-#define READY_TIMEOUT_MS 10000
 #define NAMESPACES ((uint64_t)(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS))
 
 struct wh_build_process {
@@ -34,6 +33,10 @@ struct wh_build_process {
     bool entering;
     bool ended; /* while it was being put there */
     struct wh_error enter_error;
+    struct wh_launch_maps *maps; /* an ordinary user's are being written */
+    cJSON *frame;                /* what it is told after that, */
+    int state;                   /* with this; -1: its path will do */
+    struct wh_error failure;
     uv_work_t enter;
     uv_poll_t poll;
     struct launch_requests *requests; /* NULL: none are taken */
@@ -150,23 +153,6 @@ static int start(struct wh_build_process *p, int channel, int launch, struct wh_
 
 /* ---- the launcher's half of the hand-shake ---- */
 
-/* An ordinary user's maps are written by newuidmap, which takes only a process whose /proc entry is the
- * user's: the builder says when it is. */
-static int wait_ready(int launch, struct wh_error *err)
-{
-    struct pollfd pfd = {.fd = launch, .events = POLLIN};
-    char byte;
-    int ready;
-    do
-        ready = poll(&pfd, 1, READY_TIMEOUT_MS);
-    while (ready < 0 && errno == EINTR);
-    if (ready <= 0)
-        return wh_fail(err, WH_E_TIMEOUT, "the builder did not come up within %d s", READY_TIMEOUT_MS / 1000);
-    if (recv(launch, &byte, 1, 0) != 1)
-        return wh_fail(err, WH_E_FAILED, "the builder ended while it started");
-    return 0;
-}
-
 static void add_fd(cJSON *names, int *fds, size_t *n, const char *name, int fd)
 {
     if (fd < 0)
@@ -175,32 +161,50 @@ static void add_fd(cJSON *names, int *fds, size_t *n, const char *name, int fd)
     fds[(*n)++] = fd;
 }
 
-static int send_launch(const struct wh_build_process *p, const struct wh_build_launch_options *options,
-                       int state, struct wh_error *err)
+/* The builder's one frame, whose descriptors are added when it is sent. */
+static cJSON *launch_frame(const struct wh_build_launch_options *options, bool state_rides)
 {
-    wh_autojson *frame = cJSON_CreateObject();
+    cJSON *frame = cJSON_CreateObject();
     wh_json_add_string(frame, "type", WH_LAUNCH_TYPE);
-    wh_json_add_string(frame, "state", state >= 0 ? WH_BUILD_STATE_POINT : options->state);
+    wh_json_add_string(frame, "state", state_rides ? WH_BUILD_STATE_POINT : options->state);
     if (options->scope)
         cJSON_AddItemToObject(frame, "scope", cJSON_Duplicate(options->scope, true));
     if (options->options)
         cJSON_AddItemToObject(frame, "options", cJSON_Duplicate(options->options, true));
-    int fds[4];
-    size_t n = 0;
-    cJSON *names = cJSON_AddArrayToObject(frame, "fds");
-    add_fd(names, fds, &n, WH_LAUNCH_FD_CGROUP_V2, p->cgroup.v2);
-    add_fd(names, fds, &n, WH_LAUNCH_FD_CGROUP_MEMORY, p->cgroup.v1_memory);
-    add_fd(names, fds, &n, WH_LAUNCH_FD_STATE, state);
-    add_fd(names, fds, &n, WH_LAUNCH_FD_BOUNDED, p->bounded);
-    return wh_frame_send(p->launch, frame, fds, n, err);
+    return frame;
 }
 
-static int hand_over(const struct wh_build_process *p, const struct wh_build_launch_options *options,
-                     const struct wh_userns_map *map, int state, struct wh_error *err)
+static int send_launch(struct wh_build_process *p, struct wh_error *err)
 {
-    if (geteuid() != 0 && wait_ready(p->launch, err) < 0)
-        return -1;
-    return wh_userns_write_maps(p->pid, map, err) < 0 ? -1 : send_launch(p, options, state, err);
+    int fds[4];
+    size_t n = 0;
+    cJSON *names = cJSON_AddArrayToObject(p->frame, "fds");
+    add_fd(names, fds, &n, WH_LAUNCH_FD_CGROUP_V2, p->cgroup.v2);
+    add_fd(names, fds, &n, WH_LAUNCH_FD_CGROUP_MEMORY, p->cgroup.v1_memory);
+    add_fd(names, fds, &n, WH_LAUNCH_FD_STATE, p->state);
+    add_fd(names, fds, &n, WH_LAUNCH_FD_BOUNDED, p->bounded);
+    int sent = wh_frame_send(p->launch, p->frame, fds, n, err);
+    wh_close_fd(&p->state);
+    return sent;
+}
+
+/* It ends without having begun: on_exit tells, and wh_build_failure() why. */
+static void fail_start(struct wh_build_process *p, struct wh_error *err)
+{
+    (void)wh_wrap(err, "start the builder");
+    wh_log_error("%s", wh_error_text(err));
+    wh_error_move(&p->failure, err);
+    wh_build_kill(p);
+}
+
+static void on_maps(void *data, struct wh_error *err)
+{
+    struct wh_build_process *p = data;
+    wh_autoerror failed = {0};
+    if (err)
+        wh_error_move(&failed, err);
+    if (failed.code != WH_OK || send_launch(p, &failed) < 0)
+        fail_start(p, &failed);
 }
 
 /* ---- its end ---- */
@@ -218,7 +222,11 @@ static void free_process(struct wh_build_process *p)
         (void)close(p->launch);
     if (p->bounded >= 0)
         (void)close(p->bounded);
+    wh_launch_maps_stop(&p->maps);
+    wh_close_fd(&p->state);
+    cJSON_Delete(p->frame);
     wh_error_clear(&p->enter_error);
+    wh_error_clear(&p->failure);
     wh_build_cgroup_destroy(&p->cgroup);
     free(p);
 }
@@ -242,6 +250,7 @@ static void reap(struct wh_build_process *p)
     if (pid == 0)
         return;
     p->pid = 0;
+    wh_launch_maps_stop(&p->maps);
     (void)uv_poll_stop(&p->poll);
     bool exited = pid > 0 && WIFEXITED(ended);
     p->on_exit(p, exited ? WEXITSTATUS(ended) : -1, pid > 0 && WIFSIGNALED(ended) ? WTERMSIG(ended) : 0,
@@ -305,15 +314,14 @@ static int bound(struct wh_build_process *p, uv_loop_t *loop, struct wh_error *e
 /* ---- public ---- */
 
 static int launch(struct wh_build_process *p, const struct wh_build_launch_options *options, int channel,
-                  struct wh_error *err)
+                  struct wh_userns_map *map, struct wh_error *err)
 {
-    struct wh_userns_map map;
-    wh_autoclose int state = -1;
-    if (wh_userns_map_choose(options->job_uid, options->job_gid, &map, err) < 0 ||
-        wh_build_state_prepare(options->state, &map, &state, err) < 0)
+    if (wh_userns_map_choose(options->job_uid, options->job_gid, map, err) < 0 ||
+        wh_build_state_prepare(options->state, map, &p->state, err) < 0)
         return -1;
+    p->frame = launch_frame(options, p->state >= 0);
     const struct wh_build_cgroup_limits limits = {options->pids_max, options->memory_max};
-    if (wh_build_cgroup_create(&limits, map.root_uid, map.root_gid, &p->cgroup, err) < 0)
+    if (wh_build_cgroup_create(&limits, map->root_uid, map->root_gid, &p->cgroup, err) < 0)
         return -1;
     int pair[2];
     p->bounded = eventfd(0, EFD_CLOEXEC);
@@ -324,7 +332,9 @@ static int launch(struct wh_build_process *p, const struct wh_build_launch_optio
     p->launch = pair[0];
     int started = start(p, channel, pair[1], err);
     (void)close(pair[1]);
-    return started < 0 ? -1 : hand_over(p, options, &map, state, err);
+    if (started < 0 || geteuid() != 0)
+        return started; /* an ordinary user's maps take their time */
+    return wh_userns_write_maps(p->pid, map, err) < 0 ? -1 : send_launch(p, err);
 }
 
 struct wh_build_process *wh_build_launch(uv_loop_t *loop, const struct wh_build_launch_options *options,
@@ -333,12 +343,13 @@ struct wh_build_process *wh_build_launch(uv_loop_t *loop, const struct wh_build_
 {
     wh_autoclose int channel = channel_fd;
     struct wh_build_process *p = wh_calloc(1, sizeof *p);
-    p->pidfd = p->launch = p->bounded = -1;
+    struct wh_userns_map map;
+    p->pidfd = p->launch = p->bounded = p->state = -1;
     p->cgroup = (struct wh_build_cgroup)WH_BUILD_CGROUP_NONE;
     p->on_exit = on_exit;
     p->arg = arg;
     p->poll.data = p->enter.data = p;
-    if (launch(p, options, channel, err) < 0) {
+    if (launch(p, options, channel, &map, err) < 0) {
         free_process(p);
         (void)wh_wrap(err, "start the builder");
         return NULL;
@@ -359,7 +370,14 @@ struct wh_build_process *wh_build_launch(uv_loop_t *loop, const struct wh_build_
         uv_close((uv_handle_t *)&p->poll, on_closed);
         return NULL;
     }
+    if (geteuid() != 0)
+        wh_launch_maps_start(&p->maps, loop, p->pid, p->launch, &map, on_maps, p);
     return p;
+}
+
+const char *wh_build_failure(const struct wh_build_process *p)
+{
+    return p->failure.code == WH_OK ? NULL : wh_error_text(&p->failure);
 }
 
 pid_t wh_build_process_pid(const struct wh_build_process *p)

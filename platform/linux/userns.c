@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <pwd.h>
 #include <sched.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -14,8 +13,6 @@
 #include "wherry/base/fs.h"
 
 #define MAX_SUBID_BYTES ((size_t)1 << 20)
-
-extern char **environ;
 
 struct range {
     uint64_t first;
@@ -138,43 +135,65 @@ static int write_direct(pid_t pid, const char *file, uint32_t first, uint32_t jo
     return 0;
 }
 
-static int write_by_helper(pid_t pid, const char *helper, uint32_t self, uint32_t first, struct wh_error *err)
+const char *wh_userns_helper_name(enum wh_userns_helper kind)
 {
+    return kind == WH_USERNS_NEWGIDMAP ? "newgidmap" : "newuidmap";
+}
+
+int wh_userns_helper_start(enum wh_userns_helper kind, pid_t pid, const struct wh_userns_map *map,
+                           struct wh_process *helper, struct wh_error *err)
+{
+    const char *name = wh_userns_helper_name(kind);
+    bool groups = kind == WH_USERNS_NEWGIDMAP;
     char text[4][16];
     (void)snprintf(text[0], sizeof text[0], "%d", (int)pid);
-    (void)snprintf(text[1], sizeof text[1], "%u", self);
-    (void)snprintf(text[2], sizeof text[2], "%u", first);
+    (void)snprintf(text[1], sizeof text[1], "%u", groups ? map->root_gid : map->root_uid);
+    (void)snprintf(text[2], sizeof text[2], "%u", groups ? map->first_gid : map->first_uid);
     (void)snprintf(text[3], sizeof text[3], "%u", WH_USERNS_SIZE - 1);
     char zero[] = "0";
     char one[] = "1";
-    char *argv[] = {(char *)helper, text[0], zero, text[1], one, one, text[2], text[3], NULL};
-    pid_t child;
-    int status = posix_spawnp(&child, helper, NULL, NULL, argv, environ);
-    if (status != 0) {
-        errno = status;
-        return wh_fail_errno(err, "start %s (package uidmap)", helper);
-    }
-    while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR)
-            return wh_fail_errno(err, "wait for %s", helper);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return wh_fail(err, WH_E_DENIED,
-                       "%s could not write the map of the build's user namespace (ids %u to %u)", helper,
-                       first, first + WH_USERNS_SIZE - 1);
-    return 0;
+    char *argv[] = {(char *)name, text[0], zero, text[1], one, one, text[2], text[3], NULL};
+    wh_autofree char *path = wh_find_program(name, getenv("PATH"), false);
+    if (!path)
+        return wh_fail(err, WH_E_NOT_FOUND,
+                       "%s is not there, which writes an ordinary user's id maps (package uidmap)", name);
+    struct wh_process_options o = WH_PROCESS_OPTIONS;
+    o.path = path;
+    o.argv = argv;
+    o.stdout_fd = o.stderr_fd = STDERR_FILENO;
+    return wh_process_spawn(&o, helper, err) < 0 ? wh_wrap(err, "package uidmap") : 0;
+}
+
+int wh_userns_helper_result(enum wh_userns_helper kind, const struct wh_process_exit *ended,
+                            const struct wh_userns_map *map, struct wh_error *err)
+{
+    uint32_t first = kind == WH_USERNS_NEWGIDMAP ? map->first_gid : map->first_uid;
+    if (ended->code == 0)
+        return 0;
+    return wh_fail(err, WH_E_DENIED,
+                   "%s could not write the map of the build's user namespace (ids %u to %u)",
+                   wh_userns_helper_name(kind), first, first + WH_USERNS_SIZE - 1);
+}
+
+static int write_by_helper(enum wh_userns_helper kind, pid_t pid, const struct wh_userns_map *map,
+                           struct wh_error *err)
+{
+    struct wh_process helper = WH_PROCESS_NONE;
+    struct wh_process_exit ended;
+    return wh_userns_helper_start(kind, pid, map, &helper, err) < 0 ||
+                   wh_process_wait(&helper, &ended, err) < 0 ||
+                   wh_userns_helper_result(kind, &ended, map, err) < 0
+               ? -1
+               : 0;
 }
 
 int wh_userns_write_maps(pid_t pid, const struct wh_userns_map *map, struct wh_error *err)
 {
-    if (geteuid() == 0)
-        return write_direct(pid, "gid_map", map->root_gid, map->job_gid, err) < 0 ||
-                       write_direct(pid, "uid_map", map->root_uid, map->job_uid, err) < 0
-                   ? -1
-                   : 0;
-    return write_by_helper(pid, "newgidmap", map->root_gid, map->first_gid, err) < 0 ||
-                   write_by_helper(pid, "newuidmap", map->root_uid, map->first_uid, err) < 0
-               ? -1
-               : 0;
+    bool written = geteuid() == 0 ? write_direct(pid, "gid_map", map->root_gid, map->job_gid, err) == 0 &&
+                                        write_direct(pid, "uid_map", map->root_uid, map->job_uid, err) == 0
+                                  : write_by_helper(WH_USERNS_NEWGIDMAP, pid, map, err) == 0 &&
+                                        write_by_helper(WH_USERNS_NEWUIDMAP, pid, map, err) == 0;
+    return written ? 0 : -1;
 }
 
 /* The helper half of wh_userns_enter(): stays outside, waits for the namespace, writes the maps. */

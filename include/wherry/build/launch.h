@@ -28,11 +28,15 @@ struct wh_build_process;
  * is freed after it. */
 typedef void (*wh_build_exit_fn)(struct wh_build_process *p, int exit_code, int signal, void *arg);
 
-/* channel_fd is the builder's end of the build channel: taken over (closed here) in every case. Call from the
- * thread that runs the loop, which must live as long as the builder (the builder dies with it). */
+/* Nothing here waits. For an ordinary user the start goes on when the loop turns (newuidmap): where that
+ * fails, on_exit comes. channel_fd is the builder's end of the build channel: taken over (closed here) in
+ * every case. Call from the thread that runs the loop, which must live as long as the builder (the builder
+ * dies with it). */
 struct wh_build_process *wh_build_launch(uv_loop_t *loop, const struct wh_build_launch_options *options,
                                          int channel_fd, wh_build_exit_fn on_exit, void *arg,
                                          struct wh_error *err);
+/* In on_exit: why it ended before it had begun (it is in the log too); NULL: it had. Borrowed from p. */
+const char *wh_build_failure(const struct wh_build_process *p);
 pid_t wh_build_process_pid(const struct wh_build_process *p);
 /* A directory as the builder may read it (for builds by root of root's own files): an idmapped clone where
  * the kernel can, else a plain duplicate. Returns a new descriptor. */

@@ -8,7 +8,7 @@
 
 #include <sys/types.h>
 
-#include "wherry/base/err.h"
+#include "wherry/platform/process.h"
 
 #define WH_USERNS_SIZE 65536u   /* ids 0..65535 inside */
 #define WH_USERNS_JOB_ID 65536u /* the inside id of the job's user and group */
@@ -34,6 +34,15 @@ int wh_userns_map_choose(uid_t job_uid, gid_t job_gid, struct wh_userns_map *out
 /* Writes uid_map and gid_map of a process that is in a new user namespace without maps: directly as root,
  * else by newuidmap and newgidmap (two short child processes, waited for). */
 int wh_userns_write_maps(pid_t pid, const struct wh_userns_map *map, struct wh_error *err);
+
+/* For callers that may not wait: an ordinary user's map by one of these, newgidmap first. */
+enum wh_userns_helper { WH_USERNS_NEWGIDMAP, WH_USERNS_NEWUIDMAP };
+const char *wh_userns_helper_name(enum wh_userns_helper kind);
+int wh_userns_helper_start(enum wh_userns_helper kind, pid_t pid, const struct wh_userns_map *map,
+                           struct wh_process *helper, struct wh_error *err);
+/* What its end means; 0: the map is written. */
+int wh_userns_helper_result(enum wh_userns_helper kind, const struct wh_process_exit *ended,
+                            const struct wh_userns_map *map, struct wh_error *err);
 
 /* For commands that work on a user's store without a builder (`wherry cache prune`): layers' files belong to
  * sub-ids there. The process, which must have one thread still, becomes root of a namespace with the
