@@ -1,6 +1,6 @@
 /* How long the end of a job waits for what is still on its way to a service. While the service takes things
- * there is no limit: a long log on a slow line is whole at last. A service that only refuses is given up after
- * the budget; requests that nobody answers get three times that, or ten minutes where nothing else is
+ * there is no limit: a long log on a slow line is whole at last. A service that only refuses is given up
+ * after the budget; requests that nobody answers get three times that, or ten minutes where nothing else is
  * answered either: then there is nobody to hand the logs to, and nobody who waits. */
 #ifndef WH_GITHUB_PATIENCE_H
 #define WH_GITHUB_PATIENCE_H
