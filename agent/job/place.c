@@ -48,6 +48,8 @@ uint32_t wh_place_allows(enum wh_place place)
         return COMPOSITE | WH_ALLOW_VARS | WH_ALLOW_NEEDS | WH_ALLOW_STATUS | WH_ALLOW_HASHFILES;
     case WH_PLACE_COMPOSITE_OUTPUTS:
         return COMPOSITE;
+    case WH_PLACE_LITERAL:
+        return 0;
     case WH_PLACE_WORKFLOW_OUTPUTS:
         return WORKFLOW | WH_ALLOW_JOBS;
     case WH_PLACE_ANY:

@@ -79,8 +79,9 @@ struct wh_sink *wh_sink_service(uv_loop_t *loop, const cJSON *message, const str
  * *count; owned with their texts (they are a completion's). */
 struct wh_step_record *wh_sink_service_end_steps(struct wh_sink *s, enum wh_task_result conclusion,
                                                  const char *reason, size_t *count);
-/* To a descriptor (not closed), lines as they are. result (closed at the end; -1: none) gets the completion
- * as JSON, with the step summaries by record id. */
-struct wh_sink *wh_sink_local(int fd, int result);
+/* To a descriptor (not closed), lines as they are, or tagged with their step's number: "L3\ttext", and states
+ * as "S3\tstarted\t\tname", "S3\tcompleted\tsucceeded\tname". result (closed at the end; -1: none) gets the
+ * completion as JSON, with the step summaries by record id. */
+struct wh_sink *wh_sink_local(int fd, int result, bool tagged);
 
 #endif

@@ -9,7 +9,8 @@
 struct local {
     struct wh_sink sink;
     int fd;
-    int result; /* what completejob would say is written here; -1: nowhere */
+    int result;  /* what completejob would say is written here; -1: nowhere */
+    bool tagged; /* lines and states as agent/cmd/exec_show.c reads them */
     cJSON *summaries;
     struct wh_str out;
 };
@@ -22,10 +23,24 @@ static void write_out(struct local *l)
     wh_str_clear(&l->out);
 }
 
-static void nothing_state(struct wh_sink *s, const struct wh_timeline *r)
+static void add_name(struct local *l, const char *name)
 {
-    (void)r;
-    write_out((struct local *)s);
+    for (; name && *name; name++)
+        wh_str_addc(&l->out, (unsigned char)*name < ' ' ? ' ' : *name);
+}
+
+static void state(struct wh_sink *s, const struct wh_timeline *r)
+{
+    struct local *l = (struct local *)s;
+    const char *conclusion = wh_task_result_text(r->conclusion);
+    bool completed = r->status == WH_STEP_COMPLETED;
+    if (l->tagged && r->status != WH_STEP_PENDING) {
+        wh_str_addf(&l->out, "S%d\t%s\t%s\t", r->number, completed ? "completed" : "started",
+                    completed && conclusion ? conclusion : "");
+        add_name(l, r->name);
+        wh_str_addc(&l->out, '\n');
+    }
+    write_out(l);
 }
 
 static void flush(struct wh_sink *s, wh_sink_done_fn done, void *data)
@@ -37,11 +52,18 @@ static void flush(struct wh_sink *s, wh_sink_done_fn done, void *data)
 static void line(struct wh_sink *s, const struct wh_timeline *r, uint64_t number, const char *text,
                  size_t len)
 {
-    (void)r;
     (void)number;
     struct local *l = (struct local *)s;
-    wh_str_addn(&l->out, text, len);
-    wh_str_addc(&l->out, '\n');
+    const char *end = text + len;
+    do { /* several lines in one text get a tag each */
+        const char *newline = l->tagged ? memchr(text, '\n', (size_t)(end - text)) : NULL;
+        const char *stop = newline ? newline : end;
+        if (l->tagged)
+            wh_str_addf(&l->out, "L%d\t", r->number);
+        wh_str_addn(&l->out, text, (size_t)(stop - text));
+        wh_str_addc(&l->out, '\n');
+        text = stop + 1;
+    } while (text <= end);
     if (l->out.len >= WRITE_SIZE)
         write_out(l);
 }
@@ -100,7 +122,7 @@ static void local_free(struct wh_sink *s)
     free(l);
 }
 
-static const struct wh_sink_ops ops = {.state = nothing_state,
+static const struct wh_sink_ops ops = {.state = state,
                                        .flush = flush,
                                        .line = line,
                                        .log = log_lines,
@@ -109,12 +131,13 @@ static const struct wh_sink_ops ops = {.state = nothing_state,
                                        .finish = finish,
                                        .free = local_free};
 
-struct wh_sink *wh_sink_local(int fd, int result)
+struct wh_sink *wh_sink_local(int fd, int result, bool tagged)
 {
     struct local *l = wh_calloc(1, sizeof *l);
     l->sink.ops = &ops;
     l->fd = fd;
     l->result = result;
+    l->tagged = tagged;
     l->summaries = cJSON_CreateObject();
     return &l->sink;
 }

@@ -32,7 +32,8 @@ static char *spool_folder(struct wh_job *j, const cJSON *message, struct wh_erro
 static int open_sink(struct wh_job *j, const cJSON *message, struct wh_error *err)
 {
     if (j->local) {
-        j->sink = wh_sink_local(STDOUT_FILENO, j->frame.nfds > 0 ? wh_steal_fd(&j->frame.fds[0]) : -1);
+        j->sink = wh_sink_local(STDOUT_FILENO, j->frame.nfds > 0 ? wh_steal_fd(&j->frame.fds[0]) : -1,
+                                wh_streq(wh_json_string(j->options, "localLines"), "tagged"));
         return 0;
     }
     wh_autofree char *spool = spool_folder(j, message, err);

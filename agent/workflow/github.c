@@ -117,7 +117,7 @@ static const char *ref_name(const char *ref)
 }
 
 cJSON *wh_workflow_github(const char *folder, const char *event_name, const cJSON *event,
-                          const char *workflow_path, const char *workflow_name, const char *job_id)
+                          const char *workflow_path, const char *workflow_name)
 {
     wh_autofree char *program = wh_find_program("git", getenv("PATH"), false);
     wh_autofree char *sha = GIT("rev-parse", "HEAD");
@@ -150,8 +150,7 @@ cJSON *wh_workflow_github(const char *folder, const char *event_name, const cJSO
                                       {"triggering_actor", actor},
                                       {"workflow", workflow_name},
                                       {"workflow_ref", workflow_ref},
-                                      {"workflow_sha", sha},
-                                      {"job", job_id}};
+                                      {"workflow_sha", sha}};
     for (size_t i = 0; i < WH_COUNT(members); i++)
         cJSON_AddStringToObject(github, members[i][0], members[i][1]);
     add_fixed(github);

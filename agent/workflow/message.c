@@ -68,11 +68,6 @@ static void add_variable(cJSON *variables, const char *name, const char *value, 
         cJSON_AddBoolToObject(entry, "isSecret", true);
 }
 
-static bool is_nothing(const struct wh_yaml *node)
-{
-    return !node || (node->kind == WH_YAML_SCALAR && node->plain && node->text[0] == '\0');
-}
-
 /* A mapping, unless one expression stands for all of it. */
 static int need_mapping(const struct build *b, const struct wh_yaml *node, struct wh_error *err)
 {
@@ -85,7 +80,7 @@ static int add_mapping(struct build *b, const struct wh_yaml *map, const char *k
                        cJSON *object, const char *member, struct wh_error *err)
 {
     const struct wh_yaml *node = wh_yaml_get(map, key);
-    if (is_nothing(node))
+    if (wh_workflow_is_nothing(node))
         return 0;
     if (need_mapping(b, node, err) < 0)
         return -1;
@@ -217,29 +212,6 @@ static int add_steps(struct build *b, struct wh_error *err)
 
 /* ---- the job ---- */
 
-static int refuse(struct build *b, const char *key, const char *what, struct wh_error *err)
-{
-    const struct wh_yaml *node = wh_yaml_get(b->job, key);
-    if (!node)
-        return 0;
-    return wh_fail(err, WH_E_UNSUPPORTED, "%s (Line: %u, Col: %u): `wherry exec` does not run %s yet",
-                   b->t.file, node->line, node->col, what);
-}
-
-static int refuse_unsupported(struct build *b, struct wh_error *err)
-{
-    const struct wh_yaml *strategy = wh_yaml_get(b->job, "strategy");
-    const struct wh_yaml *matrix = strategy ? wh_yaml_get(strategy, "matrix") : NULL;
-    if (matrix)
-        return wh_fail(err, WH_E_UNSUPPORTED,
-                       "%s (Line: %u, Col: %u): `wherry exec` does not run jobs with a matrix yet", b->t.file,
-                       matrix->line, matrix->col);
-    if (refuse(b, "needs", "jobs that need others (`needs`)", err) < 0 ||
-        refuse(b, "uses", "reusable workflows (`uses` of a job)", err) < 0)
-        return -1;
-    return 0;
-}
-
 static int add_layers(struct build *b, const char *key, const char *member, enum wh_place of_workflow,
                       enum wh_place of_job, struct wh_error *err)
 {
@@ -247,7 +219,7 @@ static int add_layers(struct build *b, const char *key, const char *member, enum
     const struct wh_yaml *from[] = {b->w->root, b->job};
     for (size_t i = 0; i < WH_COUNT(from); i++) {
         const struct wh_yaml *node = wh_yaml_get(from[i], key);
-        if (is_nothing(node))
+        if (wh_workflow_is_nothing(node))
             continue;
         if (need_mapping(b, node, err) < 0)
             return -1;
@@ -290,56 +262,33 @@ static void add_variables(struct build *b, const struct wh_workflow_context *c, 
             add_variable(variables, s->string, s->valuestring, true);
 }
 
-/* `on.workflow_dispatch.inputs`: given values, else defaults. */
-static void add_inputs(struct build *b, const struct wh_workflow_context *c, cJSON *out)
+/* What a job without a matrix sees. */
+static cJSON *lone_strategy(void)
 {
-    const struct wh_yaml *on = wh_yaml_get(b->w->root, "on");
-    const struct wh_yaml *dispatch =
-        on->kind == WH_YAML_MAPPING ? wh_yaml_get(on, "workflow_dispatch") : NULL;
-    const struct wh_yaml *inputs = dispatch ? wh_yaml_get(dispatch, "inputs") : NULL;
-    for (size_t i = 0; inputs && inputs->kind == WH_YAML_MAPPING && i + 1 < inputs->nitems; i += 2) {
-        if (inputs->items[i]->kind != WH_YAML_SCALAR)
-            continue;
-        const struct wh_yaml *type = wh_yaml_get(inputs->items[i + 1], "type");
-        const struct wh_yaml *standard = wh_yaml_get(inputs->items[i + 1], "default");
-        bool is_bool = type && wh_streq(type->text, "boolean");
-        bool has = standard && standard->kind == WH_YAML_SCALAR;
-        if (is_bool)
-            cJSON_AddBoolToObject(out, inputs->items[i]->text, has && wh_streq_ci(standard->text, "true"));
-        else
-            cJSON_AddStringToObject(out, inputs->items[i]->text, has ? standard->text : "");
-    }
-    for (const cJSON *in = c->inputs ? c->inputs->child : NULL; in; in = in->next) {
-        const cJSON *declared = cJSON_GetObjectItem(out, in->string);
-        cJSON *value = cJSON_IsBool(declared) ? cJSON_CreateBool(wh_streq_ci(in->valuestring, "true"))
-                                              : cJSON_Duplicate(in, true);
-        if (declared)
-            cJSON_ReplaceItemInObject(out, in->string, value);
-        else
-            cJSON_AddItemToObject(out, in->string, value);
-    }
-}
-
-static void add_contexts(struct build *b, const struct wh_workflow_context *c)
-{
-    cJSON *data = cJSON_AddObjectToObject(b->message, "contextData");
-    cJSON_AddItemToObject(data, "github", context_data(c->github));
-    wh_autojson *empty = cJSON_CreateObject();
-    cJSON_AddItemToObject(data, "vars", context_data(c->vars ? c->vars : empty));
-    cJSON_AddItemToObject(data, "needs", context_data(empty));
-    cJSON_AddNullToObject(data, "matrix");
-    wh_autojson *inputs = cJSON_CreateObject();
-    add_inputs(b, c, inputs);
-    cJSON_AddItemToObject(data, "inputs", context_data(inputs));
     wh_autojson *strategy = cJSON_CreateObject();
     cJSON_AddBoolToObject(strategy, "fail-fast", true);
     cJSON_AddNumberToObject(strategy, "job-index", 0);
     cJSON_AddNumberToObject(strategy, "job-total", 1);
     cJSON_AddNumberToObject(strategy, "max-parallel", 1);
-    cJSON_AddItemToObject(data, "strategy", context_data(strategy));
+    return context_data(strategy);
 }
 
-static void add_frame(struct build *b, const char *job_id, const char *display)
+static void add_contexts(struct build *b, const struct wh_workflow_context *c)
+{
+    cJSON *data = cJSON_AddObjectToObject(b->message, "contextData");
+    wh_autojson *empty = cJSON_CreateObject();
+    cJSON_AddItemToObject(data, "github", context_data(c->github));
+    cJSON_AddItemToObject(data, "vars", context_data(c->vars ? c->vars : empty));
+    cJSON_AddItemToObject(data, "needs", c->needs ? wh_value_to_context_data(c->needs) : context_data(empty));
+    cJSON_AddItemToObject(data, "matrix", wh_value_to_context_data(c->matrix));
+    cJSON_AddItemToObject(data, "inputs",
+                          c->inputs ? wh_value_to_context_data(c->inputs) : context_data(empty));
+    cJSON_AddItemToObject(data, "strategy",
+                          c->strategy ? wh_value_to_context_data(c->strategy) : lone_strategy());
+}
+
+static void add_frame(struct build *b, const char *job_id, const char *display,
+                      const struct wh_workflow_context *c)
 {
     cJSON *m = b->message;
     cJSON_AddStringToObject(m, "messageType", "RunnerJobRequest");
@@ -362,7 +311,10 @@ static void add_frame(struct build *b, const char *job_id, const char *display)
     cJSON_AddStringToObject(endpoint, "url", "");
     cJSON *authorization = cJSON_AddObjectToObject(endpoint, "authorization");
     cJSON_AddStringToObject(authorization, "scheme", "OAuth");
-    cJSON_AddObjectToObject(authorization, "parameters");
+    cJSON *parameters = cJSON_AddObjectToObject(authorization, "parameters");
+    wh_json_add_string(parameters, "AccessToken", c->endpoint_token);
+    if (c->endpoint)
+        cJSON_AddItemToObject(endpoint, "data", cJSON_Duplicate(c->endpoint, true));
     cJSON *files = cJSON_AddArrayToObject(m, "fileTable");
     cJSON_AddItemToArray(files, cJSON_CreateString(b->t.file));
     cJSON_AddArrayToObject(m, "mask");
@@ -371,9 +323,7 @@ static void add_frame(struct build *b, const char *job_id, const char *display)
 static int fill_message(struct build *b, const char *job_id, const char *display,
                         const struct wh_workflow_context *c, struct wh_error *err)
 {
-    if (refuse_unsupported(b, err) < 0)
-        return -1;
-    add_frame(b, job_id, display);
+    add_frame(b, job_id, display, c);
     add_variables(b, c, job_id);
     add_contexts(b, c);
     if (add_layers(b, "env", "environmentVariables", WH_PLACE_WORKFLOW_ENV, WH_PLACE_JOB_ENV, err) < 0 ||
@@ -396,7 +346,9 @@ cJSON *wh_workflow_message(const struct wh_workflow *w, const char *job_id,
         return NULL;
     }
     const struct wh_yaml *name = wh_yaml_get(b.job, "name");
-    wh_autofree char *display = name ? wh_convert_text(&b.t, name, err) : wh_strdup(job_id);
+    wh_autofree char *display = context->name ? wh_strdup(context->name)
+                                : name        ? wh_convert_text(&b.t, name, err)
+                                              : wh_strdup(job_id);
     if (!display)
         return NULL;
     b.message = cJSON_CreateObject();

@@ -53,6 +53,7 @@ enum wh_place {
     WH_PLACE_COMPOSITE_STEP,    /* github, inputs, strategy, matrix, steps, job, runner, env + hashFiles */
     WH_PLACE_COMPOSITE_IF,      /* + vars, needs, status functions */
     WH_PLACE_COMPOSITE_OUTPUTS, /* the composite step's without hashFiles */
+    WH_PLACE_LITERAL,           /* no expressions: defaults of workflow_dispatch */
     WH_PLACE_WORKFLOW_OUTPUTS,  /* of a reusable workflow: the workflow's + jobs */
     WH_PLACE_ANY,               /* tests and tools */
 };

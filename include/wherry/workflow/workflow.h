@@ -4,7 +4,7 @@
 #ifndef WH_WORKFLOW_WORKFLOW_H
 #define WH_WORKFLOW_WORKFLOW_H
 
-#include "wherry/base/json.h"
+#include "wherry/job/value.h"
 
 #define WH_MAX_WORKFLOW_JOBS 256u
 #define WH_MAX_WORKFLOW_STEPS 1000u
@@ -20,25 +20,42 @@ void wh_workflow_free_ptr(struct wh_workflow **w);
 const char *wh_workflow_name(const struct wh_workflow *w); /* `name`, else the path */
 size_t wh_workflow_job_count(const struct wh_workflow *w);
 const char *wh_workflow_job_id(const struct wh_workflow *w, size_t i);
-/* Its `name`, else its id; may hold ${{ }}. Owned by the caller. */
-char *wh_workflow_job_name(const struct wh_workflow *w, size_t i);
-/* Job-level `if`, wrapped; NULL if it has none. Owned by the caller. */
-char *wh_workflow_job_condition(const struct wh_workflow *w, size_t i);
-/* `timeout-minutes` where it is a number; 0: none. */
-unsigned wh_workflow_job_timeout(const struct wh_workflow *w, size_t i);
-/* `on` has the event. */
+const char *wh_workflow_file(const struct wh_workflow *w);         /* as it was named */
+char *wh_workflow_job_name(const struct wh_workflow *w, size_t i); /* `name`, else the id; owned */
+bool wh_workflow_job_has_matrix(const struct wh_workflow *w, const char *id);
+/* All expressions of all jobs can be parsed and stand where they may: makes each job's message for nothing.
+ */
+int wh_workflow_check_expressions(const struct wh_workflow *w, struct wh_error *err);
+/* `on` has the event, whatever its filters. */
 bool wh_workflow_has_event(const struct wh_workflow *w, const char *event);
+/* The events of `on`, in order; owned (wh_strv_free()). */
+char **wh_workflow_events(const struct wh_workflow *w);
 
-/* What surrounds the job; everything is borrowed. */
+/* What `uses` of a job names: a workflow of the same repository and commit (repository NULL), or of another.
+ */
+struct wh_workflow_reference {
+    char *repository; /* "owner/repo"; NULL: "./" */
+    char *path;       /* ".github/workflows/build.yml" */
+    char *ref;        /* NULL with "./" */
+};
+int wh_workflow_reference_parse(const char *text, struct wh_workflow_reference *out, struct wh_error *err);
+void wh_workflow_reference_clear(struct wh_workflow_reference *r);
+
+/* What surrounds the job; everything is borrowed. NULL contexts are what a lone job has. */
 struct wh_workflow_context {
     const cJSON *github;  /* plain JSON object: members of the github context (wh_workflow_github()) */
-    const cJSON *inputs;  /* plain JSON object or NULL: given values; defaults of workflow_dispatch fill in */
     const cJSON *vars;    /* plain JSON object of strings or NULL */
     const cJSON *secrets; /* plain JSON object of strings or NULL */
     const char *token;    /* github.token; NULL: "" */
+    const struct wh_value *inputs; /* as they are: defaults are filled in */
+    const struct wh_value *needs, *strategy, *matrix;
+    const char *name; /* the display name; NULL: as the file has it */
+    /* Where the job finds a cache and artifacts: endpoint data of the message (CacheServerUrl,
+     * ResultsServiceUrl, ...), and the token for it. NULL: nowhere. */
+    const cJSON *endpoint;
+    const char *endpoint_token;
 };
-/* The job message of one job. NULL with WH_E_UNSUPPORTED for what `exec` can't do yet: matrices, needs,
- * reusable workflows. */
+/* The job message of one job that has `steps`. */
 cJSON *wh_workflow_message(const struct wh_workflow *w, const char *job_id,
                            const struct wh_workflow_context *context, struct wh_error *err);
 
@@ -47,6 +64,6 @@ cJSON *wh_workflow_message(const struct wh_workflow *w, const char *job_id,
  * of the event's kind is made. A folder without git gives zeros for
  * the commit. Never NULL. */
 cJSON *wh_workflow_github(const char *folder, const char *event_name, const cJSON *event,
-                          const char *workflow_path, const char *workflow_name, const char *job_id);
+                          const char *workflow_path, const char *workflow_name);
 
 #endif

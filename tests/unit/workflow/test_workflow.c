@@ -129,29 +129,11 @@ static void test_questions(void **state)
     assert_non_null(w);
     assert_string_equal(wh_workflow_name(w), "CI");
     assert_int_equal(wh_workflow_job_count(w), 1);
-    assert_int_equal(wh_workflow_job_timeout(w, 0), 7);
     assert_true(wh_workflow_has_event(w, "push"));
     assert_false(wh_workflow_has_event(w, "pull_request"));
-    assert_null(wh_workflow_job_condition(w, 0));
-}
-
-static void test_inputs(void **state)
-{
-    (void)state;
-    static const char text[] =
-        "on: {workflow_dispatch: {inputs: {a: {default: x}, b: {type: boolean}, c: {}}}}\n"
-        "jobs: {j: {runs-on: x, steps: [{run: y}]}}\n";
-    wh_autojson *github = cJSON_CreateObject();
-    wh_autojson *inputs = cJSON_Parse("{\"b\":\"true\",\"c\":\"given\"}");
-    struct wh_workflow_context context = {.github = github, .inputs = inputs};
-    wh_autoerror err = {0};
-    wh_autojson *json = message_of(text, "j", &context, &err);
-    wh_automessage *m = wh_message_from_json(json, &err);
-    assert_non_null(m);
-    const struct wh_value *in = wh_object_get(m->context_data, "inputs");
-    assert_string_equal(wh_value_text(wh_object_get(in, "a")), "x");
-    assert_true(wh_value_as_bool(wh_object_get(in, "b")));
-    assert_string_equal(wh_value_text(wh_object_get(in, "c")), "given");
+    wh_autostrv char **events = wh_workflow_events(w);
+    assert_int_equal(wh_strv_len(events), 1);
+    assert_false(wh_workflow_job_has_matrix(w, "build"));
 }
 
 struct error_case {
@@ -176,6 +158,43 @@ static void test_errors(void **state)
         {"on: push\njobs: {a: {runs-on: x, steps: 7}}", "Expected a sequence"},
         {"on: push\njob: {}", "ci.yml (Line: 2, Col: 1): Unexpected value 'job' (did you mean 'jobs'?)"},
         {"on: push\non: push\njobs: {}", "'on' is already defined"},
+        {"on: puhs\njobs: {}", "ci.yml (Line: 1, Col: 5): Unexpected value 'puhs' (did you mean 'push'?)"},
+        {"on: {push: {branch: x}}\njobs: {}", "Unexpected value 'branch' (did you mean 'branches'?)"},
+        {"on: {push: {branches: x, branches-ignore: y}}\njobs: {}", "only define one of `branches`"},
+        {"on: {schedule: {cron: x}}\njobs: {}", "Expected a sequence"},
+        {"on: {workflow_dispatch: {inputs: {a: {type: text}}}}\njobs: {}", "Unexpected value 'text'"},
+        {"on: {workflow_dispatch: {inputs: {a: {type: choice}}}}\njobs: {}", "missing: options"},
+        {"on: {workflow_dispatch: {inputs: {a: {required: yes}}}}\njobs: {}", "Unexpected value 'yes'"},
+        {"on: {workflow_call: {inputs: {a: {}}}}\njobs: {}", "Required property is missing: type"},
+        {"on: {workflow_call: {inputs: {a: {type: choice}}}}\njobs: {}", "Unexpected value 'choice'"},
+        {"on: {workflow_call: {outputs: {a: {}}}}\njobs: {}", "Required property is missing: value"},
+        {"on: push\nconcurrency: {cancel-in-progress: true}\njobs: {}", "missing: group"},
+        {"on: push\njobs: {a: {needs: b, runs-on: x, steps: []}}",
+         "ci.yml (Line: 2, Col: 19): Job 'a' depends on unknown job 'b'."},
+        {"on: push\njobs: {a: {needs: a, runs-on: x, steps: []}}", "at least one job with no dependencies"},
+        {"on: push\njobs:\n  z: {runs-on: x, steps: []}\n  a: {needs: [z, b], runs-on: x, steps: []}\n"
+         "  b: {needs: a, runs-on: x, steps: []}",
+         "ci.yml (Line: 4, Col: 18): Job 'a' depends on job 'b' which creates a cycle in the dependency "
+         "graph."},
+        {"on: push\njobs: {a: {needs: {b: c}, runs-on: x, steps: []}}", "A mapping was not expected"},
+        {"on: push\njobs: {a: {strategy: {matrix: {v: []}}, runs-on: x, steps: []}}",
+         "ci.yml (Line: 2, Col: 35): Matrix vector 'v' does not contain any values"},
+        {"on: push\njobs: {a: {strategy: {matrix: {v: 1}}, runs-on: x, steps: []}}", "Expected a sequence"},
+        {"on: push\njobs: {a: {strategy: {matrix: {}}, runs-on: x, steps: []}}", "at least one vector"},
+        {"on: push\njobs: {a: {strategy: {matrix: {include: [1]}}, runs-on: x, steps: []}}",
+         "Expected a mapping"},
+        {"on: push\njobs: {a: {strategy: {fail-fast: 'x'}, runs-on: x, steps: []}}", "Unexpected value 'x'"},
+        {"on: push\njobs: {a: {strategy: {max-parallel: x}, runs-on: x, steps: []}}", "Unexpected value 'x'"},
+        {"on: push\njobs: {a: {strategy: {matrixx: x}, runs-on: x, steps: []}}",
+         "Unexpected value 'matrixx' (did you mean 'matrix'?)"},
+        {"on: push\njobs: {a: {timeout-minutes: soon, runs-on: x, steps: []}}", "Unexpected value 'soon'"},
+        {"on: push\njobs: {a: {continue-on-error: 1, runs-on: x, steps: []}}", "Unexpected value '1'"},
+        {"on: push\njobs: {a: {uses: ./.github/workflows/x.yml, steps: []}}",
+         "ci.yml (Line: 2, Col: 52): Unexpected value 'steps': a job has either 'uses' or 'steps'"},
+        {"on: push\njobs: {a: {uses: ./.github/workflows/x.yml, runs-on: x}}", "Unexpected value 'runs-on'"},
+        {"on: push\njobs: {a: {uses: ./x.yml}}", "invalid value workflow reference './x.yml'"},
+        {"on: push\njobs: {a: {uses: ./.github/workflows/x.yml, secrets: all}}", "Unexpected value 'all'"},
+        {"on: push\njobs: {a: {runs-on: x, with: {a: 1}, steps: []}}", "it belongs to jobs with 'uses'"},
     };
     for (size_t i = 0; i < WH_COUNT(cases); i++) {
         wh_autoerror err = {0};
@@ -218,32 +237,45 @@ static void test_step_errors(void **state)
     }
 }
 
-static void test_unsupported(void **state)
+static void test_references(void **state)
 {
     (void)state;
-    static const char *const cases[] = {"needs: [a]", "strategy: {matrix: {v: [1]}}"};
-    wh_autojson *github = cJSON_CreateObject();
-    struct wh_workflow_context context = {.github = github};
-    for (size_t i = 0; i < WH_COUNT(cases); i++) {
-        wh_autofree char *text =
-            wh_printf("on: push\njobs:\n  j:\n    runs-on: x\n    %s\n    steps: [{run: x}]\n", cases[i]);
-        wh_autoerror err = {0};
-        assert_null(message_of(text, "j", &context, &err));
-        assert_int_equal(err.code, WH_E_UNSUPPORTED);
-        assert_non_null(strstr(wh_error_text(&err), "(Line: 5,"));
-    }
+    struct wh_workflow_reference r = {0};
     wh_autoerror err = {0};
-    assert_null(message_of("on: push\njobs: {j: {uses: ./x.yml}}\n", "j", &context, &err));
-    assert_int_equal(err.code, WH_E_UNSUPPORTED);
+    assert_int_equal(wh_workflow_reference_parse("./.github/workflows/x.yml", &r, &err), 0);
+    assert_null(r.repository);
+    assert_string_equal(r.path, ".github/workflows/x.yml");
+    wh_workflow_reference_clear(&r);
+    assert_int_equal(wh_workflow_reference_parse("a/b/.github/workflows/x.yaml@v1", &r, &err), 0);
+    assert_string_equal(r.repository, "a/b");
+    assert_string_equal(r.path, ".github/workflows/x.yaml");
+    assert_string_equal(r.ref, "v1");
+    wh_workflow_reference_clear(&r);
+    static const char *const bad[] = {"",
+                                      "x.yml",
+                                      "./x.yml",
+                                      "./.github/workflows/sub/x.yml",
+                                      "./.github/workflows/../x.yml",
+                                      "./.github/workflows/x.json",
+                                      "a/b/.github/workflows/x.yml",
+                                      "a/b/.github/workflows/x.yml@",
+                                      "a/.github/workflows/x.yml@v1",
+                                      "/b/.github/workflows/x.yml@v1",
+                                      "a//.github/workflows/x.yml@v1"};
+    for (size_t i = 0; i < WH_COUNT(bad); i++) {
+        wh_autoerror cause = {0};
+        if (wh_workflow_reference_parse(bad[i], &r, &cause) == 0)
+            fail_msg("accepted: %s", bad[i]);
+        wh_workflow_reference_clear(&r);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole_message), cmocka_unit_test(test_message_is_readable),
-        cmocka_unit_test(test_questions),     cmocka_unit_test(test_inputs),
-        cmocka_unit_test(test_errors),        cmocka_unit_test(test_step_errors),
-        cmocka_unit_test(test_unsupported),
+        cmocka_unit_test(test_questions),     cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_step_errors),   cmocka_unit_test(test_references),
     };
     return cmocka_run_group_tests_name("workflow", tests, NULL, NULL);
 }

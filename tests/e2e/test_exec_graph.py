@@ -1,0 +1,301 @@
+"""``wherry exec`` with several jobs: what waits for what, matrices, conditions, workflows that call workflows."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from .support.agent import Wherry
+from .support.repository import Repository
+
+
+@pytest.fixture
+def tree(place: Path) -> Path:
+    repo = Repository.create(place / "git", "acme/web", place / "tree")
+    repo.write({"README.md": "x\n"})
+    repo.commit()
+    (place / "tree").chmod(0o755)
+    return place / "tree"
+
+
+def write(tree: Path, **files: str) -> None:
+    folder = tree / ".github/workflows"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.yml").write_text(text)
+
+
+def execute(wherry: Wherry, tree: Path, *arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return wherry.run("exec", "--work", str(tree.parent / "work"), *arguments, cwd=tree, **options)
+
+
+def results(wherry: Wherry, tree: Path, *arguments: str) -> tuple[dict, subprocess.CompletedProcess[str]]:
+    out = tree.parent / "result.json"
+    done = execute(wherry, tree, "--result", str(out), "ci.yml" if (tree / "ci.yml").exists() else ".github/workflows/ci.yml", *arguments)
+    return (json.loads(out.read_text()) if out.exists() else {}), done
+
+
+def job(body: str, **keys: str) -> str:
+    """One job for a flow of `jobs: {...}`: keys as they are, a script."""
+    quoted = {k: json.dumps(v) if not v.startswith(("{", "[")) and v not in ("true", "false") else v for k, v in keys.items()}
+    return "{" + "".join(f"{k.replace('_', '-')}: {v}, " for k, v in quoted.items()) + "runs-on: x, steps: [{run: '" + body + "'}]}"
+
+
+def flow(**jobs: str) -> str:
+    return "on: push\njobs:\n" + "".join(f"  {name}: {text}\n" for name, text in jobs.items())
+
+
+def conclusions(result: dict) -> dict[str, str]:
+    return {name: job["conclusion"].lower() for name, job in result["jobs"].items()}
+
+
+def test_needs_and_outputs(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci="""\
+on: push
+jobs:
+  last:
+    needs: [plan, build]
+    runs-on: x
+    steps:
+      - run: 'echo "last: ${{ needs.build.result }} ${{ needs.build.outputs.tag }} ${{ needs.plan.outputs.list }} ${{ needs.nosuch.result }}."'
+  plan:
+    runs-on: x
+    outputs: {list: "${{ steps.a.outputs.list }}", key: "${{ steps.a.outputs.key }}"}
+    steps:
+      - id: a
+        run: |
+          echo 'list=["a","b","c"]' >> "$GITHUB_OUTPUT"
+          echo "key=${{ secrets.PASS }}" >> "$GITHUB_OUTPUT"
+  build:
+    needs: plan
+    runs-on: x
+    strategy: {matrix: {v: "${{ fromJSON(needs.plan.outputs.list) }}"}}
+    outputs: {tag: "${{ matrix.v == 'b' && 'tag-b' || '' }}"}
+    steps:
+      - run: 'echo "row ${{ matrix.v }} ${{ strategy.job-index }}/${{ strategy.job-total }} key=${{ needs.plan.outputs.key }}."'
+""")
+    result, done = results(wherry, tree, "--secret", "PASS=hunter2hunter2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[last] last: success tag-b [\"a\",\"b\",\"c\"] .\n" not in done.stdout  # the shell eats the quotes
+    assert "[last] last: success tag-b [a,b,c] .\n" in done.stdout, done.stdout
+    for i, v in enumerate("abc"):
+        assert f"[build ({v})] row {v} {i}/3 key=.\n" in done.stdout, "an output that holds a secret is dropped"
+    assert conclusions(result) == {n: "succeeded" for n in ("plan", "build (a)", "build (b)", "build (c)", "last")}
+    assert "hunter2" not in done.stdout + done.stderr + json.dumps(result)
+    assert done.stdout.index("[plan] Cleaning up") < done.stdout.index("[build (a)]") < done.stdout.index("[last]")
+
+
+def test_conditions_look_at_all_ancestors(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci=flow(a=job("exit 3"), b=job("echo b", needs="a"), c=job("echo c", needs="b", **{"if": "always()"}), d=job("echo d", needs="c"),
+                        e=job("echo e", needs="c", **{"if": "failure()"}), f=job("echo f", needs="a", **{"if": "${{ needs.a.result == 'failure' && !cancelled() }}"}),
+                        g=job("echo g"), h=job("echo h", needs="[g]", **{"if": "github.event_name == 'nothing'"}), i=job("echo i", needs="h"),
+                        j=job("echo j", needs="h", **{"if": "needs.h.result == 'skipped'"}),
+                        k=job("echo k", needs="h", **{"if": "always() && needs.h.result == 'skipped'"})))
+    result, done = results(wherry, tree)
+    assert done.returncode == 1
+    # d: a failed far above; i and j: a needed job was skipped, and success() is part of every condition without a status function.
+    assert conclusions(result) == {"a": "failed", "c": "succeeded", "e": "succeeded", "f": "succeeded", "g": "succeeded", "k": "succeeded"}, done.stderr
+    for name in "bdhij":
+        assert f"job '{name}' is skipped" in done.stderr
+    assert result["conclusion"] == "failure"
+
+
+def test_continue_on_error_and_fail_fast(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci=flow(
+        a=job("exit ${{ matrix.code }}", continue_on_error="${{ matrix.code == 1 }}", strategy="{max-parallel: 1, matrix: {code: [1, 0]}}"),
+        b=job("echo needs=${{ needs.a.result }}", needs="a"),
+        c=job("test ${{ matrix.n }} != 1; sleep ${{ matrix.n }}", strategy="{max-parallel: 2, matrix: {n: [1, 30, 31]}}"),
+        d=job("test ${{ matrix.n }} != 1", strategy="{fail-fast: false, max-parallel: 1, matrix: {n: [1, 2]}}")))
+    begin = time.monotonic()
+    result, done = results(wherry, tree, "--max-parallel", "4")
+    assert done.returncode == 1 and time.monotonic() - begin < 25
+    assert conclusions(result) == {"a (1)": "failed", "a (0)": "succeeded", "b": "succeeded", "c (1)": "failed", "c (30)": "canceled",
+                                   "d (1)": "failed", "d (2)": "succeeded"}
+    assert "[b] needs=success\n" in done.stdout and "job 'c (31)' is cancelled" in done.stderr
+
+
+def test_forgiven_failure_is_no_failure(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci=flow(a=job("exit 1", continue_on_error="true"), b=job("true", needs="a")))
+    result, done = results(wherry, tree)
+    assert done.returncode == 0 and conclusions(result) == {"a": "failed", "b": "succeeded"}
+
+
+def test_jobs_run_side_by_side(wherry: Wherry, tree: Path) -> None:
+    """Each waits for the other: one after the other they would not end."""
+    wait = "touch $RUNNER_TEMP/../../{0}; for i in $(seq 200); do test -e $RUNNER_TEMP/../../{1} && exit 0; sleep 0.05; done; exit 1"
+    text = flow(a=job("mkdir -p /tmp/x; touch $DIR/a; " + wait.split("; ", 1)[1].replace("$RUNNER_TEMP/../../{1}", "$DIR/b")),
+                b=job("touch $DIR/b; " + wait.split("; ", 1)[1].replace("$RUNNER_TEMP/../../{1}", "$DIR/a")))
+    meet = tree.parent / "meet"
+    meet.mkdir()
+    meet.chmod(0o777)
+    write(tree, ci=text.replace("mkdir -p /tmp/x; ", ""))
+    result, done = results(wherry, tree, "--env", f"DIR={meet}", "--max-parallel", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+CALLED = """\
+on:
+  workflow_call:
+    inputs:
+      who: {type: string, required: true}
+      n: {type: number, default: 7}
+      b: {type: boolean}
+    secrets: {KEY: {required: true}, OTHER: {}}
+    outputs: {said: {value: "${{ jobs.say.outputs.said }}"}}
+env: {LAYER: callee}
+jobs:
+  say:
+    runs-on: x
+    outputs: {said: "${{ steps.s.outputs.said }}"}
+    steps:
+      - id: s
+        run: |
+          echo "said=${{ inputs.who }}-${{ inputs.n + 0 == 0 && 'x' || inputs.n }}-${{ inputs.b }}" >> "$GITHUB_OUTPUT"
+          echo "len=${#KEY} layer=$LAYER top=$TOP other=${{ secrets.OTHER }}. mine=${{ secrets.MINE }}."
+        env: {KEY: "${{ secrets.KEY }}"}
+""".replace("${{ inputs.n + 0 == 0 && 'x' || inputs.n }}", "${{ inputs.n }}")
+
+
+def test_reusable_workflow(wherry: Wherry, tree: Path) -> None:
+    write(tree, sub=CALLED, ci="""\
+on: push
+env: {TOP: caller}
+jobs:
+  call:
+    name: Call it
+    strategy: {matrix: {who: [x, y]}}
+    uses: ./.github/workflows/sub.yml
+    with: {who: "${{ matrix.who }}", b: "${{ github.ref_name == 'main' }}"}
+    secrets: {KEY: "${{ secrets.MINE }}"}
+  inherit:
+    uses: ./.github/workflows/sub.yml
+    with: {who: z, n: 1.5}
+    secrets: inherit
+  after:
+    needs: [call, inherit]
+    runs-on: x
+    steps: [{run: 'echo "after ${{ needs.call.result }} ${{ needs.call.outputs.said }} ${{ needs.inherit.outputs.said }}"'}]
+""")
+    result, done = results(wherry, tree, "--secret", "MINE=0123456789", "--secret", "KEY=abcde", "--max-parallel", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(conclusions(result)) == ["Call it (x) / say", "Call it (y) / say", "after", "inherit / say"]
+    assert "[Call it (x) / say] len=10 layer=callee top= other=. mine=.\n" in done.stdout
+    assert "[inherit / say] len=5 layer=callee top= other=. mine=***.\n" in done.stdout
+    assert "[after] after success y-7-true z-1.5-false\n" in done.stdout
+
+
+@pytest.mark.parametrize("caller,said", [
+    ("uses: ./.github/workflows/sub.yml\n    secrets: {KEY: k}", "Input who is required, but not provided while calling."),
+    ("uses: ./.github/workflows/sub.yml\n    with: {who: a}", "Secret KEY is required, but not provided while calling."),
+    ("uses: ./.github/workflows/sub.yml\n    with: {who: a, b: 'yes'}\n    secrets: {KEY: k}", "Input b is a boolean, not 'yes'"),
+    ("uses: ./.github/workflows/sub.yml\n    with: {who: a, n: many}\n    secrets: {KEY: k}", "Input n is a number, not 'many'"),
+    ("uses: ./.github/workflows/sub.yml\n    with: {who: a, z: 1}\n    secrets: {KEY: k}", "Invalid input, z is not defined in the referenced workflow."),
+    ("uses: ./.github/workflows/sub.yml\n    with: {who: a}\n    secrets: {KEY: k, Z: k}", "Invalid secret, Z is not defined in the referenced workflow."),
+    ("uses: ./.github/workflows/none.yml", "none.yml"),
+    ("uses: ./.github/workflows/ci.yml", "workflow_call key is not defined in the referenced workflow"),
+])
+def test_bad_calls(wherry: Wherry, tree: Path, caller: str, said: str) -> None:
+    write(tree, sub=CALLED, ci=f"on: push\njobs:\n  call:\n    {caller}\n  after:\n    needs: call\n    runs-on: x\n    steps: [{{run: echo never}}]\n")
+    result, done = results(wherry, tree)
+    assert done.returncode == 1 and said in done.stderr and "job 'call' failed" in done.stderr and "never" not in done.stdout, done.stderr
+    assert re.search(r"ci\.yml \(Line: 4, Col: \d+\)", done.stderr) or "none.yml" in said, done.stderr
+
+
+def test_calls_nest_ten_deep_and_no_deeper(wherry: Wherry, tree: Path) -> None:
+    for n in range(2, 12):
+        inner = f"uses: ./.github/workflows/w{n + 1}.yml" if n < 11 else "runs-on: x, steps: [{run: echo bottom}]"
+        write(tree, **{f"w{n}": f"on: workflow_call\njobs: {{j: {{{inner}}}}}\n"})
+    write(tree, ci="on: push\njobs: {j: {uses: ./.github/workflows/w3.yml}}\n")
+    _, done = results(wherry, tree)
+    assert done.returncode == 0 and f"[{' / '.join(['j'] * 10)}] bottom\n" in done.stdout, done.stderr
+    write(tree, ci="on: push\njobs: {j: {uses: ./.github/workflows/w2.yml}}\n")
+    _, done = results(wherry, tree)
+    assert done.returncode == 1 and "at most 10 levels deep" in done.stderr
+
+
+def test_a_job_with_what_it_needs(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci=flow(a=job("echo a"), b=job("echo b", needs="a"), c=job("echo c"), d=job("echo d", needs="b")))
+    result, done = results(wherry, tree, "--job", "b")
+    assert done.returncode == 0 and sorted(conclusions(result)) == ["a", "b"]
+
+
+def test_rows_that_are_asked_for(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci=flow(a=job("echo ${{ strategy.job-index }}", strategy="{matrix: {os: [x, y], v: [1, 2]}}"), b=job("true")))
+    result, done = results(wherry, tree, "--matrix", "os:y", "--matrix", "v:2", "--matrix", "v:3")
+    assert done.returncode == 0 and sorted(conclusions(result)) == ["a (y, 2)", "b"] and "[a (y, 2)] 3\n" in done.stdout
+
+
+def test_runtime_errors_name_their_place(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci=flow(a=job("true"), b=job("true", needs="a", strategy="{matrix: {v: '${{ fromJSON(needs.a.outputs.none) }}'}}"),
+                        c=job("true", needs="b"), d=job("true", strategy="{matrix: {v: [1], exclude: [{w: 2}]}}"),
+                        e=job("true", timeout_minutes="${{ github.sha }}"), f=job("true", needs="b", **{"if": "always()"})))
+    result, done = results(wherry, tree)
+    assert done.returncode == 1 and sorted(conclusions(result)) == ["a", "f"]
+    assert re.search(r"job 'b' failed: .*ci\.yml \(Line: 4, Col: \d+\): Error parsing fromJson|job 'b' failed: .*ci\.yml \(Line: 4, Col: \d+\): ", done.stderr), done.stderr
+    assert re.search(r"job 'd' failed: .*ci\.yml \(Line: 6, Col: \d+\): Matrix exclude key 'w' does not match any key within the matrix", done.stderr)
+    assert re.search(r"job 'e' failed: .*ci\.yml \(Line: 7, Col: \d+\): Unexpected value '[0-9a-f]{40}'", done.stderr)
+
+
+def start(wherry: Wherry, tree: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([str(wherry.binary), "exec", ".github/workflows/ci.yml", "--work", str(tree.parent / "work"), *arguments], cwd=tree, env=wherry.env,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def read_until(process: subprocess.Popen[str], line: str) -> str:
+    assert process.stdout is not None
+    said = ""
+    for got in process.stdout:
+        said += got
+        if got.strip().endswith(line):
+            return said
+    raise AssertionError(f"no line {line!r}: {said}")
+
+
+def test_interrupt_cancels_the_run(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci=flow(a=job("echo up; sleep 60"), b=job("echo never", needs="a"), c=job("echo cleaned up ${{ needs.a.result }}", needs="a", **{"if": "always()"}),
+                        d=job("sleep 2; echo went on", **{"if": "always()"})))
+    process = start(wherry, tree, "--max-parallel", "2")
+    read_until(process, "] up")
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "[a] ##[error]The operation was canceled." in rest and "[c] cleaned up cancelled\n" in rest and "[d] went on\n" in rest
+    assert "job 'b' is skipped: the run was cancelled" in rest
+
+
+def test_second_interrupt_ends_all_at_once(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci=flow(a=job("trap \"\" INT TERM; echo up; sleep 60"), b=job("sleep 60", **{"if": "always()"}), c=job("echo never", needs="a", **{"if": "always()"})))
+    process = start(wherry, tree, "--max-parallel", "2")
+    read_until(process, "] up")
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=30)
+    assert process.returncode == 1 and time.monotonic() - begin < 8 and "never" not in rest
+
+
+def test_json_lines(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci=flow(a=job("echo hello"), b=job("exit 2", needs="a"), c=job("true", needs="b")))
+    done = execute(wherry, tree, ".github/workflows/ci.yml", "--progress", "json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
+    assert {"event": "line", "job": "a", "step": 2, "text": "hello"}.items() <= next(e for e in events if e.get("text") == "hello").items()
+    ends = {e["job"]: e["result"] for e in events if e["event"] == "job" and e["state"] == "completed"}
+    assert ends == {"a": "success", "b": "failure", "c": "skipped"} and events[-1]["event"] == "run" and events[-1]["result"] == "failure"
+    steps = [(e["name"], e.get("conclusion")) for e in events if e["event"] == "step" and e["job"] == "b" and e["state"] == "completed"]
+    assert ("Run exit 2", "failed") in steps
+
+
+def test_logs_of_each_job(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci=flow(a=job("echo ${{ matrix.v }}-line", strategy="{matrix: {v: [1, ../2]}}")))
+    done = execute(wherry, tree, ".github/workflows/ci.yml", "--logs", str(tree.parent / "logs"))
+    assert done.returncode == 0
+    assert sorted(p.name for p in (tree.parent / "logs").iterdir()) == ["a (.._2).log", "a (1).log"]
+    assert "\n1-line\n" in (tree.parent / "logs/a (1).log").read_text()
