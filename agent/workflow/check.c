@@ -1,6 +1,7 @@
 /* A workflow's keys and literals, so that a typing error is told with its place before anything runs. */
 #include <ctype.h>
 
+#include "workflow/schema.h"
 #include "workflow/workflow_internal.h"
 
 static const char *const top_keys[] = {"name", "description", "run-name",    "on",   "permissions",
@@ -78,54 +79,13 @@ int wh_workflow_check_literal(const struct wh_convert *t, const struct wh_yaml *
 
 /* ---- on ---- */
 
-static const char *const events[] = {"branch_protection_rule",
-                                     "check_run",
-                                     "check_suite",
-                                     "create",
-                                     "delete",
-                                     "deployment",
-                                     "deployment_status",
-                                     "discussion",
-                                     "discussion_comment",
-                                     "dynamic",
-                                     "fork",
-                                     "gollum",
-                                     "image_version",
-                                     "issue_comment",
-                                     "issues",
-                                     "label",
-                                     "member",
-                                     "merge_group",
-                                     "milestone",
-                                     "page_build",
-                                     "project",
-                                     "project_card",
-                                     "project_column",
-                                     "public",
-                                     "pull_request",
-                                     "pull_request_comment",
-                                     "pull_request_review",
-                                     "pull_request_review_comment",
-                                     "pull_request_target",
-                                     "push",
-                                     "registry_package",
-                                     "release",
-                                     "repository_dispatch",
-                                     "schedule",
-                                     "status",
-                                     "watch",
-                                     "workflow_call",
-                                     "workflow_dispatch",
-                                     "workflow_run",
-                                     NULL};
-
 static int check_event(const struct wh_convert *t, const struct wh_yaml *name, struct wh_error *err)
 {
     if (name->kind != WH_YAML_SCALAR)
         return wh_convert_fail(t, name, err, "Expected a string");
-    if (known_key(name->text, events))
+    if (known_key(name->text, wf_events))
         return 0;
-    const char *near = wh_did_you_mean(name->text, events);
+    const char *near = wh_did_you_mean(name->text, wf_events);
     return wh_convert_fail(t, name, err,
                            near ? "Unexpected value '%s' (did you mean '%s'?)" : "Unexpected value '%s'",
                            name->text, near);
