@@ -74,3 +74,22 @@ char **wh_input_list(const char *text, enum wh_list_mode mode)
     }
     return items;
 }
+
+char *wh_input_uncomment(const char *text, enum wh_list_comments comments)
+{
+    wh_autostr out = {0};
+    bool record = true, field = true, quoted = false;
+    for (const char *p = text; *p; p++) {
+        if (*p == '#' && !quoted && (record || comments == WH_LIST_COMMENT_ANYWHERE)) {
+            p += strcspn(p, "\n");
+            if (!*p)
+                break;
+        }
+        if (*p == '"' && (field || quoted))
+            quoted = !quoted;
+        record = !quoted && *p == '\n';
+        field = record || (!quoted && *p == ',');
+        wh_str_addc(&out, *p);
+    }
+    return wh_str_steal(&out);
+}

@@ -13,4 +13,11 @@ enum wh_list_mode {
  * format is taken literally, as the original does. */
 char **wh_input_list(const char *text, enum wh_list_mode mode);
 
+enum wh_list_comments {
+    WH_LIST_COMMENT_LINES,   /* a record that begins with # */
+    WH_LIST_COMMENT_ANYWHERE /* from any # on that is not in quotes */
+};
+/* The text without its comments, for wh_input_list(). Owned. */
+char *wh_input_uncomment(const char *text, enum wh_list_comments comments);
+
 #endif

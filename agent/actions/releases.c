@@ -109,6 +109,34 @@ static const struct release login[] = {
     {"4907a6ddec9925e35a0a9e82d7399ccc52663121", "v4.1.0"},
 };
 
+static const struct release metadata[] = {
+    {"f206c36955d3cc6213c38fb3747d9ba4113e686a", "v4.0.0"},
+    {"69f6fc9d46f2f8bf0d5491e4aabe0bb8c6a4678a", "v4.0.1"},
+    {"12cce9efe0d49980455aaaca9b071c0befcdd702", "v4.1.0"},
+    {"57396166ad8aefe6098280995947635806a0e6ea", "v4.1.1"},
+    {"05d22bf31770de02e20c67c70365453e00227f61", "v4.2.0"},
+    {"507c2f2dc502c992ad446e3d7a5dfbe311567a96", "v4.3.0"},
+    {"c4ee3adeed93b1fa6a762f209fb01608c1a22f1e", "v4.4.0"},
+    {"2c0bd771b40637d97bf205cbccdd294a32112176", "v4.5.0"},
+    {"818d4b7b91585d195f67373fd9cb0332e31a7175", "v4.6.0"},
+    {"96383f45573cb7f253c731d3b3ab81c87ef81934", "v5.0.0"},
+    {"f19c3691d56f26e3f97547999df66a9ecbf0d9b0", "v5.1.0"},
+    {"e6428a5c4e294a61438ed7f43155db912025b6b3", "v5.2.0"},
+    {"31cebacef4805868f9ce9a0cb03ee36c32df2ac4", "v5.3.0"},
+    {"9dc751fe249ad99385a2583ee0d084c400eee04e", "v5.4.0"},
+    {"dbef88086f6cef02e264edb7dbf63250c17cef6c", "v5.5.0"},
+    {"8e5442c4ef9f78752691e2d8f8d19755c6f78e81", "v5.5.1"},
+    {"359e915ab3220d88514ed693793a5cc795192aa6", "v5.6.0"},
+    {"369eb591f429131d6889c46b94e711f089e6ca96", "v5.6.1"},
+    {"902fa8ec7d6ecbf8d84d538b9b233a880e428804", "v5.7.0"},
+    {"c1e51972afc2121e065aed6d45c65596fe445f3f", "v5.8.0"},
+    {"318604b99e75e41977312d83839a89be02ca4893", "v5.9.0"},
+    {"c299e40c65443455700f0fdfc63efafe5b349051", "v5.10.0"},
+    {"030e881283bb7a6894de51c315a6bfe6a94e05cf", "v6.0.0"},
+    {"80c7e94dd9b9319bd5eb7a0e0fe9291e23a2a2e9", "v6.1.0"},
+    {"dc802804100637a589fabce1cb79ff13a1411302", "v6.2.0"},
+};
+
 static const struct release setup_buildx[] = {
     {"dc7b9719a96d48369863986a06765841d7ea23f6", "v2.0.0"},
     {"95cb08cb2672c73d4ffd2f422e6d11953d2a9c70", "v2.1.0"},
@@ -154,6 +182,7 @@ static const struct {
     {"actions/checkout", checkout, WH_COUNT(checkout)},
     {"docker/build-push-action", build_push, WH_COUNT(build_push)},
     {"docker/login-action", login, WH_COUNT(login)},
+    {"docker/metadata-action", metadata, WH_COUNT(metadata)},
     {"docker/setup-buildx-action", setup_buildx, WH_COUNT(setup_buildx)},
 };
 

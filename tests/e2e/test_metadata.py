@@ -1,0 +1,69 @@
+"""docker/metadata-action, built in: what later steps get of it, both contexts, and the build that takes its tags and labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .support.agent import Wherry
+from .support.repository import Repository, git
+from .test_exec import execute
+from .test_jobs import steps
+
+
+@pytest.fixture
+def repo(place: Path) -> Repository:
+    repo = Repository.create(place / "git", "acme/web", place / "tree")
+    repo.write({"README.md": "x\n", "Dockerfile": "FROM scratch\nCOPY README.md /\n"})
+    repo.commit()
+    (place / "tree").chmod(0o755)
+    return repo
+
+
+CHECKOUT = "uses: actions/checkout@v6"
+META = "id: meta\nuses: docker/metadata-action@v6\nwith:\n"
+
+
+def test_outputs_and_variables(wherry: Wherry, repo: Repository) -> None:
+    git(repo.work, "tag", "v1.2.3")
+    text = steps(CHECKOUT, META + "  images: Reg.lan/App\n  labels: team=core\n  tags: |\n    type=semver,pattern={{version}}\n    type=semver,pattern={{major}}.{{minor}}\n"
+                 "    type=sha,format=long\n  context: git\n",
+                 "run: |\n  test \"$(printf %s \"$DOCKER_METADATA_OUTPUT_TAGS\" | tr '\\n' ,)\" = '${{ join(fromJSON(steps.meta.outputs.json).tags) }}'\n"
+                 "  grep -q docker-metadata-action '${{ steps.meta.outputs.bake-file }}'\n  echo \"v=${{ steps.meta.outputs.version }} n=$DOCKER_METADATA_OUTPUT_TAG_NAMES\" | tr '\\n' ' '")
+    git(repo.work, "checkout", "-q", "--detach", "v1.2.3")
+    # Two names for one commit: git's own order decides, and a branch is none of them here.
+    git(repo.work, "branch", "-q", "-D", "main")
+    done = execute(wherry, repo.work, text)
+    assert done.returncode == 0, done.stdout + done.stderr
+    sha = git(repo.work, "rev-parse", "HEAD")
+    assert f"v=1.2.3 n=1.2.3 1.2 sha-{sha} latest" in done.stdout
+    for line in (f"reg.lan/app:sha-{sha}", "reg.lan/app:latest", "org.opencontainers.image.version=1.2.3",
+                 f"org.opencontainers.image.revision={sha}", "team=core", "##[group]Bake file definition (labels)"):
+        assert line in done.stdout, done.stdout
+
+
+def test_the_build_takes_them(wherry: Wherry, repo: Repository, place: Path) -> None:
+    text = steps(CHECKOUT, META + "  images: local/app\n  tags: type=ref,event=branch\n",
+                 "uses: docker/build-push-action@v6\nwith:\n  context: .\n  tags: ${{ steps.meta.outputs.tags }}\n  labels: ${{ steps.meta.outputs.labels }}\n"
+                 f"  outputs: type=oci,dest={place}/out/image,tar=false\n")
+    (place / "out").mkdir(mode=0o777)
+    (place / "out").chmod(0o777)
+    done = execute(wherry, repo.work, text)
+    assert done.returncode == 0, done.stdout + done.stderr
+    layout = place / "out/image"
+    blob = lambda descriptor: json.loads((layout / "blobs" / descriptor["digest"].replace(":", "/")).read_text())
+    [manifest] = json.loads((layout / "index.json").read_text())["manifests"]
+    labels = blob(blob(manifest)["config"])["config"]["Labels"]
+    assert labels["org.opencontainers.image.version"] == "main"
+    assert labels["org.opencontainers.image.revision"] == git(repo.work, "rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize("inputs,said", [
+    ("  tags: type=nope\n", "Unknown tag type attribute: nope"), ("  context: svn\n", "Invalid context source: svn"),
+    ("  flavor: latest=maybe\n", "Invalid latest flavor entry: latest=maybe"), ("  tags: type=raw,value={{#each x}}\n", "'{{#each}}' is not supported by wherry"),
+])
+def test_bad_inputs(wherry: Wherry, repo: Repository, inputs: str, said: str) -> None:
+    done = execute(wherry, repo.work, steps(META + inputs))
+    assert done.returncode == 1 and said in done.stdout + done.stderr
