@@ -19,7 +19,6 @@ void do_listen(struct runner *r, const struct runner_cause *cause);
 void do_poll(struct runner *r, const struct runner_cause *cause);
 void do_poll_later(struct runner *r, const struct runner_cause *cause);
 void do_poll_after_error(struct runner *r, const struct runner_cause *cause);
-void do_poll_anew(struct runner *r, const struct runner_cause *cause);
 void do_leave(struct runner *r, const struct runner_cause *cause);
 void do_delete_session(struct runner *r, const struct runner_cause *cause);
 void do_leave_now(struct runner *r, const struct runner_cause *cause);

@@ -101,7 +101,7 @@ void notify_stopping(struct notify *n);
 void notify_changed(struct notify *n); /* a new STATUS soon */
 void notify_free(struct notify *n);
 
-/* ---- runner.c, runner_message.c ---- */
+/* ---- runner.c, runner_poll.c, runner_message.c ---- */
 struct known_cancel {
     char *job_id;
     uint64_t at_ms, timeout_ms;
@@ -176,10 +176,20 @@ void runner_drain(struct runner *r);          /* takes no more jobs until runner
 void runner_resume(struct runner *r);
 /* Polls anew in ms if the status of the poll under way is not the right one any more. */
 void runner_status_changed(struct runner *r, uint64_t ms);
+void runner_drop_poll(struct runner *r);  /* it ends here, answered or not */
+void runner_leave_poll(struct runner *r); /* another one follows: what this one still brings is taken */
 void runner_poll_now(struct runner *r);
 void runner_poll_in(struct runner *r, uint64_t ms);
 void runner_say_error(struct runner *r,
                       const struct wh_error *err); /* logs it, and keeps it for the status */
+/* As above, for what will be tried again; err may be NULL. */
+void runner_say_trouble(struct runner *r, const struct wh_error *err, const char *then);
+/* What a call's failure is in the table. */
+enum runner_event runner_event_of(struct runner *r, enum wh_outcome outcome);
+/* Ends or is drained, as it is to, if it has no job: from the loop. */
+void runner_end_soon(struct runner *r);
+#define POLL_RETRY_MIN_MS 15000
+#define POLL_RETRY_MAX_MS 30000
 void runner_handle(struct runner *r, const struct wh_broker_message *message);
 /* True if it was announced before; notes it. */
 bool runner_know_request(struct runner *r, const char *request_id);

@@ -49,7 +49,7 @@ static const struct runner_row runner_rows[] = {
     ROW(LISTENING,  EMPTY,           "polls at once",                                               do_poll,                     LISTENING),
     ROW(LISTENING,  EMPTY_EARLY,     "polls after 15 to 30 s",                                      do_poll_later,               LISTENING),
     ROW(LISTENING,  WAITED,          "polls",                                                       do_poll,                     LISTENING),
-    ROW(LISTENING,  STATUS,          "aborts the poll, polls by the new status",                    do_poll_anew,                LISTENING),
+    ROW(LISTENING,  STATUS,          "polls by the new status; what the last poll brings is taken", do_poll,                     LISTENING),
     ROW(LISTENING,  NEW_VERSION,     "deletes the session, asks for one by it after 1 to 3 s",      do_reconnect_by_version,     CONNECTING),
     ROW(LISTENING,  JOB,             "begins with it, polls as Busy",                               do_take_job,                 LISTENING),
     ROW(LISTENING,  JOB_UNWANTED,    "says nothing, so that another gets it; polls",                do_leave_job,                LISTENING),

@@ -11,14 +11,8 @@
 
 #define SESSION_RETRY_MIN_MS 25000
 #define SESSION_RETRY_MAX_MS 35000
-#define POLL_RETRY_MIN_MS 15000
-#define POLL_RETRY_MAX_MS 30000
-#define POLL_ERRORS_SHORT 5 /* waits; from then on twice as long */
 #define CONFLICT_TRIES 8
 #define CLOCK_PATIENCE_MS ((uint64_t)30 * 60 * 1000)
-#define POLL_ERRORS_TO_NEW_SESSION 10
-#define EARLY_MS 1000       /* an empty answer before this: the service does not hold polls */
-#define POLL_HELD_MS 100000 /* our own limit of a poll */
 #define SKIP_MAX_MS 60000
 #define END_CREATING_MS 5000
 #define NEW_VERSION_MIN_MS 1000
@@ -37,8 +31,7 @@ void runner_say_error(struct runner *r, const struct wh_error *err)
     r->error_ns = wh_now_ns();
 }
 
-/* As above, for what will be tried again. */
-static void say_trouble(struct runner *r, const struct wh_error *err, const char *then)
+void runner_say_trouble(struct runner *r, const struct wh_error *err, const char *then)
 {
     if (!err)
         return;
@@ -72,7 +65,7 @@ static void end_or_drain(void *data)
 }
 
 /* Not from within whoever calls: it may be a callback of what the end takes away. */
-static void end_soon(struct runner *r)
+void runner_end_soon(struct runner *r)
 {
     if (!r->job && !runner_is_over(r) && r->state != RUNNER_ENDING)
         wh_later(&r->later, &r->d->loop, 0, end_or_drain, r);
@@ -89,7 +82,7 @@ void runner_end(struct runner *r, enum runner_state state, const struct wh_error
     }
     if (r->job && r->state == RUNNER_LISTENING && !r->polling && !r->later)
         runner_poll_in(r, wh_wait_ms(POLL_RETRY_MAX_MS, 2 * POLL_RETRY_MAX_MS)); /* for cancellations */
-    end_soon(r);
+    runner_end_soon(r);
 }
 
 static void end_by(struct runner *r, enum runner_state state, struct wh_error *err)
@@ -184,8 +177,7 @@ void do_leave_now(struct runner *r, const struct runner_cause *cause)
 void do_leave(struct runner *r, const struct runner_cause *cause)
 {
     wh_later_cancel(&r->later);
-    wh_session_poll_abort(r->session);
-    r->polling = false;
+    runner_drop_poll(r);
     if (r->creating)
         runner_again_in(r, END_CREATING_MS, END_CREATING_MS);
     else
@@ -204,7 +196,7 @@ void do_rest(struct runner *r, const struct runner_cause *cause)
     runner_note_session(r, NULL);
     wh_log_info("drained: takes no jobs until `wherry resume`");
     if (r->end_wanted)
-        end_soon(r);
+        runner_end_soon(r);
 }
 
 void do_settle(struct runner *r, const struct runner_cause *cause)
@@ -275,7 +267,7 @@ void runner_drain(struct runner *r)
         r->drained = true;
         if (r->job)
             jobrun_drain(r->job);
-        end_soon(r);
+        runner_end_soon(r);
     }
     (void)wh_log_enter(before);
 }
@@ -298,7 +290,7 @@ static bool newer_version_may_do(const struct runner *r)
     return !runner_named_version(r) && !r->tried_newest_version;
 }
 
-static enum runner_event event_of(struct runner *r, enum wh_outcome outcome)
+enum runner_event runner_event_of(struct runner *r, enum wh_outcome outcome)
 {
     if (outcome != WH_OUT_CLOCK)
         r->clock_bad_since_ms = 0;
@@ -330,6 +322,7 @@ static enum runner_event event_of(struct runner *r, enum wh_outcome outcome)
 /* A session that may still live is deleted: it would be a conflict. */
 static void leave_session(struct runner *r)
 {
+    runner_drop_poll(r);
     if (wh_session_is_open(r->session))
         wh_session_delete(r->session, NULL, NULL);
     wh_session_forget(r->session);
@@ -345,14 +338,14 @@ static void on_created(void *data, enum wh_outcome outcome, struct wh_error *err
         /* It is to leave, or to end, and waited for this. */
         runner_event(r, asked && outcome == WH_OUT_OK ? ON_MADE : ON_NOT_MADE, &cause);
     else
-        runner_event(r, outcome == WH_OUT_OK ? ON_MADE : event_of(r, outcome), &cause);
+        runner_event(r, outcome == WH_OUT_OK ? ON_MADE : runner_event_of(r, outcome), &cause);
 }
 
 void do_connect(struct runner *r, const struct runner_cause *cause)
 {
     (void)cause;
     if ((r->end_wanted || r->drained) && !r->job) {
-        end_soon(r);
+        runner_end_soon(r);
         return;
     }
     r->creating = true;
@@ -364,7 +357,7 @@ void do_connect(struct runner *r, const struct runner_cause *cause)
 
 void do_connect_later(struct runner *r, const struct runner_cause *cause)
 {
-    say_trouble(r, cause->err, "trying again in half a minute");
+    runner_say_trouble(r, cause->err, "trying again in half a minute");
     runner_again_in(r, SESSION_RETRY_MIN_MS, SESSION_RETRY_MAX_MS);
 }
 
@@ -377,13 +370,14 @@ void do_connect_with_new_token(struct runner *r, const struct runner_cause *caus
 void do_reconnect(struct runner *r, const struct runner_cause *cause)
 {
     wh_log_info("the session is over; making a new one");
+    runner_drop_poll(r);
     wh_session_forget(r->session);
     do_connect(r, cause);
 }
 
 void do_reconnect_later(struct runner *r, const struct runner_cause *cause)
 {
-    say_trouble(r, cause->err, "making a new session in half a minute");
+    runner_say_trouble(r, cause->err, "making a new session in half a minute");
     r->errors = 0;
     leave_session(r);
     runner_again_in(r, POLL_RETRY_MIN_MS, POLL_RETRY_MAX_MS);
@@ -408,7 +402,7 @@ void do_reconnect_with_new_token(struct runner *r, const struct runner_cause *ca
 void do_try_newer(struct runner *r, const struct runner_cause *cause)
 {
     (void)wh_wrap(cause->err, "the service refuses runner version %s", runner_version(r));
-    say_trouble(r, cause->err, "asking for the newest");
+    runner_say_trouble(r, cause->err, "asking for the newest");
     r->tried_newest_version = true;
     daemon_learn_version(r->d);
     leave_session(r);
@@ -459,127 +453,6 @@ void runner_start(struct runner *r)
     (void)wh_log_enter(before);
 }
 
-/* ---- polling ---- */
-
-/* Only a runner that would take a job now is Online: the service then gives jobs to others. */
-static bool is_busy(const struct runner *r)
-{
-    return r->job || r->end_wanted || r->drained || places_full(r->d);
-}
-
-/* Nobody answered at all: the network's trouble, in which the session lives on. */
-static bool no_answer(const struct wh_error *err)
-{
-    return err && (err->code == WH_E_NETWORK || err->code == WH_E_TIMEOUT);
-}
-
-static enum runner_event poll_event(struct runner *r, enum wh_outcome outcome, const struct wh_error *err)
-{
-    uint64_t took = wh_mono_ms() - r->poll_started_ms;
-    if (outcome == WH_OUT_EMPTY && took < POLL_HELD_MS - EARLY_MS)
-        r->contact_ns = wh_now_ns();
-    if (outcome == WH_OUT_EMPTY) {
-        r->errors = r->denials = r->sessions_refused = 0;
-        r->clock_bad_since_ms = 0;
-        r->fresh_connection = false;
-        return took < EARLY_MS ? ON_EMPTY_EARLY : ON_EMPTY;
-    }
-    enum runner_event event = event_of(r, outcome);
-    if (event == ON_FAILED || event == ON_CLOCK) {
-        r->errors++;
-        r->fresh_connection = true;
-    }
-    /* A new session after hours without a network would find the old one in its way. */
-    bool often = r->errors >= POLL_ERRORS_TO_NEW_SESSION && !no_answer(err);
-    return event == ON_FAILED && often ? ON_FAILED_OFTEN : event;
-}
-
-static void on_polled(void *data, enum wh_outcome outcome, const struct wh_broker_message *message,
-                      struct wh_error *err)
-{
-    struct runner *r = data;
-    r->polling = false;
-    if (outcome == WH_OUT_OK) {
-        r->contact_ns = wh_now_ns();
-        r->errors = r->denials = r->sessions_refused = 0;
-        r->clock_bad_since_ms = 0;
-        r->fresh_connection = false;
-        runner_handle(r, message);
-    } else {
-        struct runner_cause cause = {.err = err};
-        runner_event(r, poll_event(r, outcome, err), &cause);
-    }
-}
-
-void do_poll(struct runner *r, const struct runner_cause *cause)
-{
-    (void)cause;
-    if ((r->end_wanted || r->drained) && !r->job) {
-        end_soon(r);
-        return;
-    }
-    if (!r->job && !wh_streq(r->session_version, runner_version(r))) {
-        runner_event(r, ON_NEW_VERSION, NULL);
-        return;
-    }
-    wh_later_cancel(&r->later);
-    r->poll_started_ms = wh_mono_ms();
-    r->polling = true;
-    r->polled_busy = is_busy(r);
-    wh_session_poll(r->session, r->polled_busy, r->fresh_connection, on_polled, r);
-}
-
-void runner_poll_in(struct runner *r, uint64_t ms)
-{
-    if (r->state != RUNNER_LISTENING)
-        return;
-    if ((r->end_wanted || r->drained) && !r->job)
-        end_soon(r);
-    else
-        wh_later(&r->later, &r->d->loop, ms, on_waited, r);
-}
-
-void runner_poll_now(struct runner *r)
-{
-    runner_poll_in(r, 0);
-}
-
-void do_poll_later(struct runner *r, const struct runner_cause *cause)
-{
-    (void)cause; /* a service that does not hold polls must not be stormed */
-    runner_poll_in(r, wh_wait_ms(POLL_RETRY_MIN_MS, POLL_RETRY_MAX_MS));
-}
-
-void do_poll_after_error(struct runner *r, const struct runner_cause *cause)
-{
-    say_trouble(r, cause->err, "trying again");
-    if (r->errors <= POLL_ERRORS_SHORT || no_answer(cause->err))
-        runner_poll_in(r, wh_wait_ms(POLL_RETRY_MIN_MS, POLL_RETRY_MAX_MS));
-    else
-        runner_poll_in(r, wh_wait_ms(POLL_RETRY_MAX_MS, 2 * POLL_RETRY_MAX_MS));
-}
-
-void do_poll_anew(struct runner *r, const struct runner_cause *cause)
-{
-    if (r->polling && r->polled_busy == is_busy(r))
-        return;
-    wh_session_poll_abort(r->session);
-    r->polling = false;
-    do_poll(r, cause);
-}
-
-static void on_status(void *data)
-{
-    runner_event(data, ON_STATUS, NULL);
-}
-
-void runner_status_changed(struct runner *r, uint64_t ms)
-{
-    /* One that waits before its next try will say it then. */
-    if (r->state == RUNNER_LISTENING && r->polling && r->polled_busy != is_busy(r))
-        wh_later(&r->later, &r->d->loop, ms, on_status, r);
-}
-
 /* ---- jobs ---- */
 
 void runner_job_ended(struct runner *r, const char *name, const char *result)
@@ -599,12 +472,11 @@ void runner_job_ended(struct runner *r, const char *name, const char *result)
     else if (result && r->d->options->once)
         runner_end(r, RUNNER_STOPPED, NULL);
     else if (r->end_wanted || r->drained)
-        end_soon(r);
+        runner_end_soon(r);
     else if (wait == 0 && !r->later)
         runner_status_changed(r, 0); /* the poll under way says Busy */
     else if (wait && r->state == RUNNER_LISTENING) {
-        wh_session_poll_abort(r->session);
-        r->polling = false;
+        runner_leave_poll(r);
         runner_poll_in(r, wh_wait_ms(wait, wait));
     }
 }

@@ -117,6 +117,7 @@ void do_migrate(struct runner *r, const struct runner_cause *cause)
 {
     wh_log_info("the broker is now %s", cause->message->broker_url);
     wh_session_migrate(r->session, cause->message->broker_url);
+    runner_leave_poll(r); /* if one is under way, it is at the former */
     runner_poll_now(r);
 }
 

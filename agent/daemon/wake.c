@@ -45,8 +45,7 @@ static void renew_connections(struct daemon *d)
             wh_later_hurry(&r->job->renewal.later, &d->loop, spread(d));
         if (r->state == RUNNER_LISTENING) {
             r->fresh_connection = true;
-            wh_session_poll_abort(r->session);
-            r->polling = false;
+            runner_drop_poll(r);
             runner_poll_in(r, spread(d));
         } else {
             wh_later_hurry(&r->later, &d->loop, spread(d));

@@ -1,4 +1,6 @@
 /* The broker's side of a session (V2): create, delete, long poll, acknowledge (runner-protocol.md §3). */
+#include <utlist.h>
+
 #include "github/session_internal.h"
 
 #define POLL_CALL_MS 100000
@@ -108,11 +110,66 @@ static void poll_failed(struct wh_session *s, struct gh_answer *answer)
     }
 }
 
+static void release(struct gh_broker_poll *p)
+{
+    if (p->left)
+        DL_DELETE(p->session->left, p);
+    gh_call_cancel(&p->call);
+    free(p);
+}
+
+void gh_broker_poll_cancel(struct gh_broker_poll **poll)
+{
+    if (*poll)
+        release(*poll);
+    *poll = NULL;
+}
+
+void gh_broker_polls_cancel(struct wh_session *s)
+{
+    while (s->left)
+        release(s->left);
+}
+
+void gh_broker_polls_leave(struct wh_session *s)
+{
+    struct gh_broker_poll *p;
+    int count;
+    if (!s->poll.broker)
+        return;
+    DL_COUNT(s->left, p, count);
+    if (count >= WH_MAX_LEFT_POLLS)
+        release(s->left);
+    p = wh_steal(&s->poll.broker);
+    p->left = true;
+    DL_APPEND(s->left, p);
+}
+
+/* Empty, as a rule; errors are the next poll's to find. */
+static void on_left_polled(struct wh_session *s, const struct gh_answer *answer)
+{
+    struct wh_broker_message message;
+    if (answer->err || answer->status != 200)
+        return;
+    struct wh_view body = wh_http_response_body(answer->http);
+    if (wh_broker_message_parse(body.data, body.len, &message, NULL) == 0)
+        gh_poll_late(s, &message);
+}
+
 static void on_polled(void *data, struct gh_answer *answer)
 {
-    struct wh_session *s = data;
+    struct gh_broker_poll *p = data;
+    struct wh_session *s = p->session;
     wh_autoerror err = {0};
-    s->poll.call = NULL;
+    bool left = p->left;
+    p->call = NULL;
+    if (!left)
+        s->poll.broker = NULL;
+    release(p);
+    if (left) {
+        on_left_polled(s, answer);
+        return;
+    }
     if (answer->err) {
         poll_failed(s, answer);
         return;
@@ -144,7 +201,10 @@ void gh_broker_poll(struct wh_session *s, const char *base)
                                 .timeout_ms = POLL_CALL_MS,
                                 .fresh = s->poll.fresh,
                                 .max_body = WH_MAX_MESSAGE_BYTES};
-    s->poll.call = gh_call_start(&o, on_polled, s);
+    struct gh_broker_poll *p = wh_calloc(1, sizeof *p);
+    p->session = s;
+    p->call = gh_call_start(&o, on_polled, p);
+    s->poll.broker = p;
 }
 
 /* ---- acknowledge ---- */

@@ -72,6 +72,7 @@ const char *wh_session_id(const struct wh_session *s)
 
 void wh_session_forget(struct wh_session *s)
 {
+    gh_broker_polls_cancel(s);
     free(s->id);
     s->id = NULL;
     free(s->migrated_url);
@@ -248,10 +249,18 @@ void wh_session_poll(struct wh_session *s, bool busy, bool fresh_connection, wh_
 
 void wh_session_poll_abort(struct wh_session *s)
 {
-    gh_call_cancel(&s->poll.call);
+    gh_broker_poll_cancel(&s->poll.broker);
     gh_tenant_cancel(&s->poll.v1);
     wh_later_cancel(&s->poll.later);
     s->poll.done = NULL;
+}
+
+void wh_session_poll_leave(struct wh_session *s, wh_late_message_fn late, void *data)
+{
+    s->late = late;
+    s->late_data = data;
+    gh_broker_polls_leave(s);
+    wh_session_poll_abort(s); /* a V1 server sends again what was not deleted */
 }
 
 /* ---- what a poll brought ---- */
@@ -282,7 +291,7 @@ static bool stays_here(const struct wh_broker_message *m)
     return wh_streq_ci(m->type_text, "RunnerRefreshConfig") || wh_starts_with_ci(m->type_text, "Hosted");
 }
 
-void gh_poll_message(struct wh_session *s, struct wh_broker_message *m, bool from_v1)
+static void take_message(struct wh_session *s, struct wh_broker_message *m, bool from_v1)
 {
     if (gh_session_is_v1(s) && *m->id) {
         free(s->last_message_id);
@@ -293,6 +302,19 @@ void gh_poll_message(struct wh_session *s, struct wh_broker_message *m, bool fro
         gh_v1_delete_message(s, m->id);
     if (m->type == WH_MESSAGE_JOB)
         note_announced(s, m, from_v1);
+}
+
+void gh_poll_late(struct wh_session *s, struct wh_broker_message *m)
+{
+    take_message(s, m, false);
+    if (!stays_here(m))
+        s->late(s->late_data, m);
+    wh_broker_message_clear(m);
+}
+
+void gh_poll_message(struct wh_session *s, struct wh_broker_message *m, bool from_v1)
+{
+    take_message(s, m, from_v1);
     if (stays_here(m)) {
         wh_log_debug("a message of type %.60s is not for this program", m->type_text);
         wh_later(&s->poll.later, wh_http_client_loop(s->http), wh_wait_ms(1000, 2000), poll_begin, s);

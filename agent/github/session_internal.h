@@ -21,12 +21,19 @@ struct gh_session_op {
     void *data;
 };
 
-struct gh_poll {
+/* One GET of a broker's message. */
+struct gh_broker_poll {
+    struct wh_session *session;
     struct gh_call *call;
+    bool left; /* another poll took its place; among the session's left ones by next/prev */
+    struct gh_broker_poll *next, *prev;
+};
+
+struct gh_poll {
+    struct gh_broker_poll *broker;
     struct gh_tenant_call *v1;
     struct wh_later *later; /* before the next call of the same poll */
     bool busy, fresh;
-    bool hinted; /* it goes where the session's answer said */
     wh_poll_fn done;
     void *data;
 };
@@ -43,6 +50,9 @@ struct wh_session {
     char *migrated_url; /* the broker to talk to, where a message or the session's answer named another */
     struct gh_session_op create, remove, ack;
     struct gh_poll poll;
+    struct gh_broker_poll *left; /* the oldest first */
+    wh_late_message_fn late;     /* what these bring */
+    void *late_data;
     struct {
         struct gh_tenant_call *v1;
         struct wh_later *later;
@@ -80,6 +90,8 @@ void gh_poll_end(struct wh_session *s, enum wh_outcome outcome, const struct wh_
                  struct wh_error *err);
 /* What a poll brought: handed on, or dealt with here and the poll goes on. Clears message. */
 void gh_poll_message(struct wh_session *s, struct wh_broker_message *message, bool from_v1);
+/* The same of a poll that was left. */
+void gh_poll_late(struct wh_session *s, struct wh_broker_message *message);
 /* "sessionId=", "status=", ... */
 void gh_session_add_identity(const struct wh_session *s, struct wh_str *url, bool busy);
 
@@ -88,6 +100,9 @@ enum wh_outcome gh_broker_outcome(const struct gh_answer *answer);
 void gh_broker_create(struct wh_session *s);
 void gh_broker_delete(struct wh_session *s, const char *id);
 void gh_broker_poll(struct wh_session *s, const char *base);
+void gh_broker_poll_cancel(struct gh_broker_poll **poll); /* harmless on NULL */
+void gh_broker_polls_leave(struct wh_session *s);         /* the one under way, if any */
+void gh_broker_polls_cancel(struct wh_session *s);        /* those that were left */
 void gh_broker_acknowledge(struct wh_session *s, const char *base, const char *request_id);
 
 /* ---- v1_session.c ---- */

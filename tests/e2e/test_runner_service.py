@@ -13,6 +13,8 @@ from typing import Any, Callable
 
 from tests.service.client import Client
 
+from tests.service.workflow import Inputs
+
 from .conftest import Runs
 from .support.agent import Wherry
 from .test_jobs import steps
@@ -66,6 +68,7 @@ def test_one_bad_runner_does_not_touch_another(wherry: Wherry, client: Client, r
 
 def test_places_are_kept_in_line(wherry: Wherry, client: Client, runs: Runs, place: Path) -> None:
     """With one place the second job is not run beside the first, and is run after it."""
+    client.options(full_box=True)
     register_two(wherry, client)
     wherry.start("--max-jobs", "1")
     client.wait_runners(2)
@@ -78,6 +81,25 @@ def test_places_are_kept_in_line(wherry: Wherry, client: Client, runs: Runs, pla
     (place / "go").touch()
     assert client.wait(first)["conclusion"] == "succeeded"
     assert client.wait(second)["conclusion"] == "succeeded"
+    client.check()
+
+
+def test_a_job_announced_while_the_box_becomes_full(wherry: Wherry, client: Client, runs: Runs, place: Path) -> None:
+    """The idle runner says Busy, and a job was on its way to it: it is not lost, though nobody announces it again."""
+    client.options(full_box=True, late="late", repeat_seconds=3600)
+    register_two(wherry, client)
+    wherry.start("--max-jobs", "1")
+    client.wait_runners(2)
+    second = client.queue_workflow(".github/workflows/ci.yml", text=steps("run: echo second"), event=runs.event(), inputs=Inputs(), name="late")
+    first = runs.queue(blocking(place))
+    client.wait(first, until="first-renew")
+    client.wait(second, until="delivered")
+    until(lambda: any(r.get("job", {}).get("state") == "waiting" for r in status(wherry)["runners"]))
+    assert "acquired" not in client.job(second)["times"]
+    (place / "go").touch()
+    assert client.wait(first)["conclusion"] == "succeeded"
+    assert client.wait(second)["conclusion"] == "succeeded"
+    client.check()
 
 
 def test_drain_and_resume(wherry: Wherry, client: Client, runs: Runs, place: Path) -> None:

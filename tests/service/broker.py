@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 
@@ -11,8 +12,6 @@ from . import schema
 from .endpoint import Call, Refuse, Route, answer, broker_error
 from .model import Job, Message, Runner, Session, guid
 
-# How long the broker waits for an acknowledgement.
-REPEAT_SECONDS = 20.0
 ZERO = "00000000-0000-0000-0000-000000000000"
 POLL_QUERY = {"sessionId", "status", "runnerVersion", "os", "architecture", "disableUpdate"}
 ACK_QUERY = {"sessionId", "status", "runnerVersion", "os", "architecture"}
@@ -111,7 +110,7 @@ def _unheard(call: Call, runner: Runner) -> Message | None:
         job = call.service.jobs.get(found.job or "")
         if job is None or found.type != "RunnerJobRequest" or job.state != "assigned" or not job.acknowledge or "acknowledged" in job.times:
             continue
-        if now - job.announced > REPEAT_SECONDS:
+        if now - job.announced > call.service.options.repeat_seconds:
             return replace(found, copies=found.copies + 1)
     return None
 
@@ -120,7 +119,7 @@ def note_poll(call: Call, runner: Runner, session: Session, query: dict[str, str
     """A poll begins; returns its status."""
     service, status = call.service, query.get("status", "")
     running = service.running_job(runner)
-    if status == "Busy" and running is None and service.clock.stamp() - service.last_completion(runner) > 5 + service.clock.slack:
+    if status == "Busy" and running is None and not service.options.full_box and service.clock.stamp() - service.last_completion(runner) > 5 + service.clock.slack:
         call.error("poll", "status is Busy, but this runner has no job")
     runner.status, runner.polls = status, runner.polls + 1
     session.poll += 1
@@ -154,6 +153,20 @@ def _announce_again(call: Call, runner: Runner, found: Message) -> None:
         call.service.notify()
 
 
+async def _late(call: Call, runner: Runner) -> web.Response:
+    """A job is given to a poll just as its runner asks by another status."""
+    service = call.service
+    late, service.options.late = service.options.late, ""
+    if not any(job.name == late and job.state == "queued" for job in service.jobs.values()):
+        service.options.late = late
+        return web.Response(status=202)
+    found = service.assign(runner, late)
+    assert found is not None
+    note_delivery(call, runner, found)
+    await asyncio.sleep(0.3)  # on its way
+    return answer(200, {"messageId": found.id, "messageType": found.type, "body": found.body})
+
+
 async def message(call: Call) -> web.Response:
     service, runner = call.service, call.runner()
     query = call.query(POLL_QUERY)
@@ -161,6 +174,8 @@ async def message(call: Call) -> web.Response:
     status = note_poll(call, runner, session, query)
     mine, ends = session.poll, service.clock.stamp() + service.options.hold
     while True:
+        if session.poll != mine and service.options.late and status == "Online":
+            return await _late(call, runner)
         if session.poll != mine or runner.session is not session or gone(call.request):
             return web.Response(status=202)
         found = take(call, runner, status)

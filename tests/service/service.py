@@ -57,6 +57,9 @@ class Options:
     repositories: str = ""
     run_url: str = ""
     message_sign: int = 1
+    repeat_seconds: float = 20.0  # after this a job whose announcement nobody acknowledged is announced again
+    late: str = ""  # the job of this name is announced only in a poll whose place a newer one has taken
+    full_box: bool = False  # runners may say Busy without a job: others of their box have the places
     announce_again: str = ""  # a job's message comes twice: under the "same" id or a "new" one
     unknown_actions: list[str] = field(default_factory=list)
     action_tokens: dict[str, str] = field(default_factory=dict)  # repository to the token that its archive is fetched with
@@ -181,12 +184,14 @@ class Service:
     def by_request(self, request: str) -> Job | None:
         return next((j for j in self.jobs.values() if j.request == request), None)
 
-    def assign(self, runner: Runner) -> Message | None:
-        """The announcement of the oldest queued job that this runner's labels and scope fit."""
+    def assign(self, runner: Runner, name: str = "") -> Message | None:
+        """The announcement of the oldest queued job (of this name) that this runner's labels and scope fit."""
         labels = {label.lower() for label in runner.labels}
         for job in self.jobs.values():
+            if name and job.name != name:
+                continue
             scope = f"{self.url}/{job.repo}".lower()
-            if job.state != "queued" or not {label.lower() for label in job.labels} <= labels:
+            if job.state != "queued" or job.name == self.options.late or not {label.lower() for label in job.labels} <= labels:
                 continue
             if scope != runner.scope.lower() and scope.rpartition("/")[0] != runner.scope.lower():
                 continue
