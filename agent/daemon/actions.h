@@ -53,6 +53,7 @@ void job_do_renew(struct jobrun *j, struct wh_error *err);
 void job_do_run(struct jobrun *j, struct wh_error *err);
 void job_do_complete_canceled(struct jobrun *j, struct wh_error *err);
 void job_do_complete_stopped(struct jobrun *j, struct wh_error *err);
+void job_do_end_request(struct jobrun *j, struct wh_error *err);
 void job_do_complete_failed(struct jobrun *j, struct wh_error *err);
 void job_do_recover(struct jobrun *j, struct wh_error *err);
 void job_do_complete_recovered(struct jobrun *j, struct wh_error *err);

@@ -208,7 +208,7 @@ char *runner_noted_session(const struct runner *r);               /* owned; NULL
 void runner_counts_load(struct runner *r);
 void runner_counts_add(struct runner *r, const char *job, const char *result);
 
-/* ---- jobrun.c: one job, from its announcement to its end ---- */
+/* ---- jobrun.c, jobrun_end.c: one job, from its announcement to its end ---- */
 struct renewal {
     struct wh_later *later;
     int64_t locked_until_ns;
@@ -269,6 +269,8 @@ cJSON *jobrun_runner_object(const struct jobrun *j);      /* of the frames for a
 void jobrun_begin(struct jobrun *j);                      /* it has a place now */
 void jobrun_drain(struct jobrun *j);                      /* the runner takes no more jobs */
 void jobrun_cancel(struct jobrun *j, const char *reason, uint64_t timeout_ms);
+/* What it does now has no limit, or one if the agent stops. */
+void jobrun_hurry_if_stopping(struct jobrun *j);
 void jobrun_first_renewed(struct jobrun *j, bool ok, struct wh_error *err);
 void jobrun_lost(struct jobrun *j, const char *why);
 void jobrun_worker_gone(struct jobrun *j, const struct wh_process_exit *how);

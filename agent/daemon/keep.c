@@ -78,24 +78,30 @@ static void write_job(struct jobrun *j, bool lasting)
     wh_wipe(text, strlen(text));
 }
 
-void keep_announced(struct jobrun *j)
+static cJSON *describe(const struct jobrun *j)
 {
     const struct wh_broker_message *job = &j->job;
+    cJSON *kept = cJSON_CreateObject();
+    wh_json_add_int(kept, "format", KEPT_FORMAT);
+    wh_json_add_string(kept, "mark", j->mark);
+    wh_json_add_string(kept, "requestId", job->request_id);
+    wh_json_add_string(kept, "runServiceUrl", job->run_service_url);
+    wh_json_add_string(kept, "billingOwnerId", job->billing_owner_id);
+    wh_json_add_int(kept, "announced", wh_now_ns() / 1000000000);
+    return kept;
+}
+
+void keep_announced(struct jobrun *j)
+{
     cJSON_Delete(j->kept);
-    j->kept = cJSON_CreateObject();
-    wh_json_add_int(j->kept, "format", KEPT_FORMAT);
-    wh_json_add_string(j->kept, "mark", j->mark);
-    wh_json_add_string(j->kept, "requestId", job->request_id);
-    wh_json_add_string(j->kept, "runServiceUrl", job->run_service_url);
-    wh_json_add_string(j->kept, "billingOwnerId", job->billing_owner_id);
-    wh_json_add_int(j->kept, "announced", wh_now_ns() / 1000000000);
+    j->kept = describe(j);
     write_job(j, false);
 }
 
 void keep_acquired(struct jobrun *j, const cJSON *message)
 {
     if (!j->kept)
-        return;
+        j->kept = describe(j);
     cJSON_DeleteItemFromObjectCaseSensitive(j->kept, "message");
     cJSON_AddItemToObject(j->kept, "message", wh_github_job_excerpt(message));
     write_job(j, true);

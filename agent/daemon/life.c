@@ -127,9 +127,9 @@ static const struct job_row job_rows[] = {
     JOB_ROW(ACQUIRING,     UNREADABLE,        "logs it: nobody can be told",                         job_do_leave,             CLEANING),
     JOB_ROW(ACQUIRING,     NOT_OURS,          "logs it: another has it",                             job_do_leave_silently,    CLEANING),
     JOB_ROW(ACQUIRING,     NOT_ACQUIRED,      "logs it; may take it when it is announced again",     job_do_leave_for_retry,   CLEANING),
-    JOB_ROW(ACQUIRING,     DRAIN,             "waits for 5 s more",                                  job_do_hurry,             ACQUIRING),
+    JOB_ROW(ACQUIRING,     DRAIN,             "waits for an answer under way, for 30 s",             job_do_hurry,             ACQUIRING),
     JOB_ROW(ACQUIRING,     GIVEN_UP,          "leaves it to others",                                 job_do_leave_for_retry,   CLEANING),
-    JOB_ROW(ACQUIRING,     STOP,              "leaves it to others",                                 job_do_leave_silently,    CLEANING),
+    JOB_ROW(ACQUIRING,     STOP,              "waits for an answer under way, for 30 s",             job_do_hurry,             ACQUIRING),
 
     JOB_ROW(RENEWING,      RENEWED,           "hands the job message to the worker",                 job_do_run,               RUNNING),
     JOB_ROW(RENEWING,      RENEWED_FOUND,     "starts a second worker, for what the first one left", job_do_recover,           RECOVERING),
@@ -145,12 +145,14 @@ static const struct job_row job_rows[] = {
     JOB_ROW(RUNNING,       STOP,              "tells the worker, which has 30 s",                    job_do_tell_worker,       CANCELLING),
     JOB_ROW(RUNNING,       LOCK_LOST,         "tells the worker, which has 60 s",                    job_do_lose,              LOST),
     JOB_ROW(RUNNING,       WORKER_DONE,       "ends what the job left",                              job_do_clean,             CLEANING),
+    JOB_ROW(RUNNING,       WORKER_DONE_OPEN,  "ends the request by the job's result",                job_do_end_request,       COMPLETING),
     JOB_ROW(RUNNING,       WORKER_DIED,       "starts a second worker, for what the first one left", job_do_recover,           RECOVERING),
 
     JOB_ROW(CANCELLING,    STOP,              "tells the worker, which has 30 s",                    job_do_tell_worker,       CANCELLING),
     JOB_ROW(CANCELLING,    LOCK_LOST,         "tells the worker, which has 60 s",                    job_do_lose,              LOST),
     JOB_ROW(CANCELLING,    GIVEN_UP,          "kills the worker",                                    job_do_kill,              CANCELLING),
     JOB_ROW(CANCELLING,    WORKER_DONE,       "ends what the job left",                              job_do_clean,             CLEANING),
+    JOB_ROW(CANCELLING,    WORKER_DONE_OPEN,  "ends the request by the job's result",                job_do_end_request,       COMPLETING),
     JOB_ROW(CANCELLING,    WORKER_DIED,       "starts a second worker, for what the first one left", job_do_recover,           RECOVERING),
 
     JOB_ROW(LOST,          STOP,              "tells the worker, which has 30 s",                    job_do_tell_worker,       LOST),
@@ -159,6 +161,7 @@ static const struct job_row job_rows[] = {
     JOB_ROW(LOST,          WORKER_DIED,       "ends what the job left",                              job_do_clean,             CLEANING),
 
     JOB_ROW(RECOVERING,    WORKER_DONE,       "ends what the job left",                              job_do_clean,             CLEANING),
+    JOB_ROW(RECOVERING,    WORKER_DONE_OPEN,  "ends the request by the job's result",                job_do_end_request,       COMPLETING),
     JOB_ROW(RECOVERING,    WORKER_DIED,       "completes it: canceled by a user, else failed with the reason", job_do_complete_recovered, COMPLETING),
     JOB_ROW(RECOVERING,    NO_WORKER,         "completes it: canceled by a user, else failed with the reason", job_do_complete_recovered, COMPLETING),
     JOB_ROW(RECOVERING,    LOCK_LOST,         "tells the worker, which has 60 s",                    job_do_lose,              LOST),

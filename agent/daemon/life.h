@@ -143,6 +143,7 @@ enum job_state {
     X(DRAIN, "the agent drains")                                                                             \
     X(GIVEN_UP, "time over")                                                                                 \
     X(WORKER_DONE, "worker ended, job complete")                                                             \
+    X(WORKER_DONE_OPEN, "worker ended, V1 request open")                                                     \
     X(WORKER_DIED, "worker ended before")                                                                    \
     X(COMPLETED, "completed, or not")                                                                        \
     X(CLEAN, "nothing of it runs")

@@ -91,7 +91,7 @@ static void on_frame(struct jobrun *j, struct wh_frame *frame)
         const char *result = wh_json_string(frame->json, "result");
         j->worker_done = true;
         j->done_accepted = wh_json_bool(frame->json, "completed", true);
-        if (j->done_accepted)
+        if (j->done_accepted && !wh_github_job_ends_by_request(j->service))
             keep_forget(j);
         free(j->result);
         j->result = wh_strndup(result ? result : "", strnlen(result ? result : "", MAX_RESULT));

@@ -18,6 +18,7 @@ struct wh_acquire {
     struct gh_tenant_call *v1;
     struct wh_later *later;
     unsigned tries;
+    bool last; /* no further try */
     wh_acquire_fn done;
     void *data;
 };
@@ -39,6 +40,12 @@ void wh_acquire_cancel(struct wh_acquire **acquire)
     if (*acquire)
         acquire_free(*acquire);
     *acquire = NULL;
+}
+
+bool wh_acquire_end_soon(struct wh_acquire *a)
+{
+    a->last = true;
+    return a->message || gh_call_is_out(a->call) || gh_tenant_is_out(a->v1);
 }
 
 static void finish(struct wh_acquire *a, enum wh_outcome outcome, cJSON *message, struct wh_error *err)
@@ -87,7 +94,7 @@ static void on_acquired(void *data, struct gh_answer *answer)
         finish(a, WH_OUT_SKIP, NULL, &err);
         return;
     }
-    if (++a->tries < ACQUIRE_TRIES) {
+    if (++a->tries < ACQUIRE_TRIES && !a->last) {
         wh_log_warning("%s; trying again", wh_error_text(&err));
         wh_later(&a->later, wh_http_client_loop(a->session->http), wh_wait_ms(5000, 15000), acquire_send, a);
         return;
@@ -106,10 +113,16 @@ static void acquire_from_v1(struct wh_acquire *a)
     a->v1 = gh_tenant_start(a->session->tenant, &r, on_acquired, a);
 }
 
+static void dispatched(struct wh_session *s, const char *request_id);
+
+/* The V1 server keeps the message until it is deleted: not before its taker has it safe. */
 static void acquire_here(void *data)
 {
     struct wh_acquire *a = data;
+    struct wh_session *s = a->session;
+    wh_autofree char *request_id = wh_strdup(a->request_id);
     finish(a, WH_OUT_OK, wh_steal(&a->message), NULL);
+    dispatched(s, request_id);
 }
 
 static void acquire_nowhere(void *data)
@@ -171,7 +184,8 @@ struct wh_acquire *wh_session_acquire(struct wh_session *s, const struct wh_brok
     wh_json_add_string(a->body, "jobMessageId", job->request_id);
     wh_json_add_string(a->body, "runnerOS", "Linux");
     wh_json_add_string(a->body, "billingOwnerId", job->billing_owner_id);
-    dispatched(s, job->request_id);
+    if (!a->message)
+        dispatched(s, job->request_id);
     acquire_begin(a);
     return a;
 }

@@ -105,6 +105,7 @@ static int read_job_itself(cJSON **body, struct wh_broker_message *out, struct w
     if (!out->request_id || !*out->request_id)
         return wh_fail(err, WH_E_PROTOCOL, "%s: jobId is missing", out->type_text);
     out->job = wh_steal(body);
+    out->is_job = true;
     return 0;
 }
 

@@ -217,6 +217,11 @@ struct gh_call *gh_call_start(const struct gh_call_options *options, gh_answer_f
     return c;
 }
 
+bool gh_call_is_out(const struct gh_call *c)
+{
+    return c && c->http && wh_http_is_out(c->http);
+}
+
 char *gh_url(const char *base, const char *path)
 {
     size_t len = strlen(base);

@@ -48,7 +48,8 @@ typedef void (*gh_answer_fn)(void *data, struct gh_answer *answer);
 /* All options are read (copied) within the call, save http and source. done comes once, never from within;
  * call is gone after it. */
 struct gh_call *gh_call_start(const struct gh_call_options *options, gh_answer_fn done, void *data);
-void gh_call_cancel(struct gh_call **call); /* without callback; harmless on NULL */
+bool gh_call_is_out(const struct gh_call *call); /* the service may be at it; false on NULL */
+void gh_call_cancel(struct gh_call **call);      /* without callback; harmless on NULL */
 
 /* True, with the sentence, if a web page came where the service speaks JSON. */
 bool gh_is_page(const struct wh_http *r, struct wh_error *err);

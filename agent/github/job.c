@@ -15,8 +15,8 @@
 #define COMPLETE_PAUSE_MIN_MS 2000
 #define COMPLETE_PAUSE_MAX_MS 20000
 #define RENEW_CALL_MS 60000
+#define PLAN_VERSION_EVENT 8 /* of V1: from it on the job's end is an event (§4.6) */
 #define PIPELINES_MESSAGE "PipelineAgentJobRequest"
-#define PLAN_VERSION_EVENT 8 /* from it on the job's end is an event (§4.6) */
 
 /* ---- reading the message ---- */
 
@@ -153,6 +153,11 @@ const char *wh_github_job_id(const struct wh_github_job *job)
     return job->id;
 }
 
+bool wh_github_job_ends_by_request(const struct wh_github_job *job)
+{
+    return job->tenant && job->plan_version < PLAN_VERSION_EVENT;
+}
+
 /* ---- completejob ---- */
 
 static void complete_send(void *data);
@@ -214,7 +219,7 @@ static void complete_v1(struct wh_github_job *job)
             .method = "PATCH", .resource = WH_RESOURCE_RECORDS, .body = job->last_record, .tries = 3};
         place.timeline = true;
         job->tenant_call = gh_plan_call(job, &r, &place, on_last_record, job);
-    } else if (job->plan_version < PLAN_VERSION_EVENT) {
+    } else if (wh_github_job_ends_by_request(job)) {
         wh_later(&job->complete_later, wh_http_client_loop(job->http), 0, complete_old, job);
     } else {
         job->tenant_call = gh_plan_call(job, &r, &place, on_completed, job);

@@ -235,7 +235,8 @@ static void take_logs(struct wh_plan *p)
     for (; p->nlogs < count; p->nlogs++) {
         struct wh_spool_mark mark = wh_spool_mark(p->spool, (int)p->nlogs, WH_SPOOL_PAGE);
         p->by_log[p->nlogs] = NULL;
-        if (mark.pos > 0 && mark.value > 0) /* of a process that died: its record may not have said so yet */
+        if (mark.pos > 0 && mark.value > 0 &&
+            !(mark.flags & GH_PAGE_CREATED)) /* of a process that died: its record may not have said so yet */
             gh_plan_name_log(p, wh_spool_step_id(p->spool, (int)p->nlogs), mark.value);
         if (mark.done)
             continue;
@@ -244,6 +245,8 @@ static void take_logs(struct wh_plan *p)
         g->log = (int)p->nlogs;
         g->kind = wh_spool_kind_of(p->spool, g->log);
         g->mark = mark;
+        g->mark.flags =
+            0; /* what of the page under way is there died with that process: anew, in a new log */
         g->backoff = (struct wh_backoff){.min_ms = RECORDS_RETRY_MIN_MS, .max_ms = RECORDS_RETRY_MAX_MS};
         DL_APPEND(p->uploads, g);
         p->by_log[p->nlogs] = g;

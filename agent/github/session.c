@@ -41,6 +41,7 @@ void wh_session_free(struct wh_session *s)
     op_cancel(&s->ack);
     wh_session_poll_abort(s);
     wh_session_renew_cancel(s);
+    wh_session_end_request_cancel(s);
     wh_session_forget(s);
     gh_tenant_free(s->tenant);
     wh_token_source_free(s->tokens);

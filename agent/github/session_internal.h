@@ -6,6 +6,7 @@
 #include "github/tenant.h"
 #include "github/v1_crypt.h"
 #include "wherry/github/session.h"
+#include "wherry/net/backoff.h"
 #include "wherry/net/later.h"
 
 #define GH_ZERO_GUID "00000000-0000-0000-0000-000000000000"
@@ -60,6 +61,16 @@ struct wh_session {
         wh_github_renewed_fn done;
         void *data;
     } renew; /* of a V1 job's lock */
+    struct {
+        struct gh_tenant_call *v1;
+        struct wh_later *later;
+        struct wh_backoff backoff;
+        uint64_t since_ms;
+        int64_t request_id;
+        cJSON *body;
+        wh_github_done_fn done;
+        void *data;
+    } end; /* of a V1 job's request */
     /* V1 */
     struct gh_session_key message_key;
     char *last_message_id;

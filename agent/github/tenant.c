@@ -101,6 +101,11 @@ static void call_free(struct gh_tenant_call *c)
     call_release(c);
 }
 
+bool gh_tenant_is_out(const struct gh_tenant_call *c)
+{
+    return c && gh_call_is_out(c->call);
+}
+
 void gh_tenant_cancel(struct gh_tenant_call **call)
 {
     if (*call)

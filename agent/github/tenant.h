@@ -39,7 +39,8 @@ struct gh_tenant_request {
  * connectionData, with err; where this server does not have the resource: status 0 and WH_E_UNSUPPORTED. */
 struct gh_tenant_call *gh_tenant_start(struct gh_tenant *t, const struct gh_tenant_request *request,
                                        gh_answer_fn done, void *data);
-void gh_tenant_cancel(struct gh_tenant_call **call); /* without callback; harmless on NULL */
+bool gh_tenant_is_out(const struct gh_tenant_call *call); /* the server may be at it; false on NULL */
+void gh_tenant_cancel(struct gh_tenant_call **call);      /* without callback; harmless on NULL */
 
 /* What an error of V1 means (§0.3, §3.4). Only for answers with err. */
 enum wh_outcome gh_v1_outcome(const struct gh_answer *answer);

@@ -99,6 +99,12 @@ uint64_t wh_http_sent_bytes(const struct wh_http *r)
     return r->sent;
 }
 
+bool wh_http_is_out(const struct wh_http *r)
+{
+    long bytes = 0;
+    return r->easy && curl_easy_getinfo(r->easy, CURLINFO_REQUEST_SIZE, &bytes) == CURLE_OK && bytes > 0;
+}
+
 int64_t wh_http_retry_after(const struct wh_http *r, int64_t max)
 {
     return wh_retry_after_parse(wh_http_response_header(r, "Retry-After"), wh_now_ns(), max);

@@ -1,4 +1,4 @@
-"""Faults that need more than a row of a table: signals in each state, killed processes, proxies, certificates, clocks that jump."""
+"""Faults that need more than a row of a table: killed processes, proxies, certificates, clocks that jump."""
 
 from __future__ import annotations
 
@@ -88,123 +88,11 @@ def test_proxy_wants_a_password(make: Make) -> None:
     proxy.stop()
 
 
-# -- SIGTERM in each state -------------------------------------------------------------------------------------------
-
-
-def state_starting(fast: Fast) -> None:
-    fast.client.plan("error-503", at="oauth.token", times=None)
-
-
-def state_creating(fast: Fast) -> None:
-    fast.client.fault("broker.session", "hang", times=None)
-
-
-def state_conflict(fast: Fast) -> None:
-    fast.client.plan("session-conflict-forever")
-
-
-@pytest.mark.parametrize("state,seen", [(state_starting, "oauth.token"), (state_creating, "broker.session"), (state_conflict, "broker.session")])
-def test_sigterm_before_a_session(make: Make, state: Callable[[Fast], None], seen: str) -> None:
-    fast = make()
-    fast.wherry.register(fast.client)
-    state(fast)
-    fast.wherry.start()
-    until(lambda: fast.count(seen) > 0)
-    fast.wherry.signal(signal.SIGTERM)
-    assert fast.wherry.wait(15) == 0
-    fast.client.check()
-
-
 def until(done: Callable[[], bool], timeout: float = 20) -> None:
     deadline = time.monotonic() + timeout
     while not done():
         assert time.monotonic() < deadline, "it did not come"
         time.sleep(0.02)
-
-
-def test_sigterm_while_listening(make: Make) -> None:
-    fast = make()
-    fast.online()
-    fast.wherry.signal(signal.SIGTERM)
-    assert fast.wherry.wait(15) == 0 and not fast.client.runner()["session"]
-    fast.client.check()
-
-
-def test_sigterm_while_the_session_ends_is_bounded(make: Make) -> None:
-    fast = make()
-    fast.online()
-    fast.client.plan("session-delete-hangs")
-    fast.wherry.signal(signal.SIGTERM)
-    assert fast.wherry.wait(15) == 0
-    fast.client.check()
-
-
-@pytest.mark.parametrize("at,when", [("broker.acknowledge", "delivered"), ("run.acquire", "acknowledged"), ("run.renew", "acquired")])
-def test_sigterm_while_taking_a_job(make: Make, at: str, when: str) -> None:
-    """The job is run to its end, or was never ours: none is held by an agent that has gone."""
-    fast = make(5)
-    fast.online()
-    fast.client.fault(at, "delay", seconds=3)
-    ident = fast.queue(ECHO)
-    fast.client.wait(ident, 20, until=when)
-    fast.wherry.signal(signal.SIGTERM)
-    assert fast.wherry.wait(30) == 0
-    job = fast.client.job(ident)
-    assert job["state"] in ("completed", "assigned"), job["state"]
-    if job["state"] == "completed":
-        assert job["conclusion"] in ("succeeded", "canceled", "failed")
-    assert not fast.client.runner()["session"]
-    fast.client.check(ignore=("order", "step"))
-
-
-def test_sigterm_while_running_drains(make: Make) -> None:
-    fast = make()
-    fast.online()
-    ident, gate = fast.gated()
-    fast.wherry.signal(signal.SIGTERM)
-    fast.said("drain|finish|running job")
-    gate.touch()
-    assert fast.client.wait(ident, 30)["conclusion"] == "succeeded"
-    assert fast.wherry.wait(20) == 0
-    fast.client.check()
-
-
-def test_second_sigterm_ends_the_job(make: Make) -> None:
-    fast = make(20)
-    fast.online()
-    ident, _ = fast.gated()
-    fast.wherry.signal(signal.SIGTERM)
-    time.sleep(0.3)
-    fast.wherry.signal(signal.SIGTERM)
-    job = fast.client.wait(ident, 30)
-    assert job["conclusion"] == "failed" and any("shutdown" in a["message"] for a in job["annotations"]), job["annotations"]
-    assert fast.wherry.wait(20) == 0
-    fast.client.check()
-
-
-def test_sigterm_while_cancelling(make: Make) -> None:
-    fast = make(20)
-    fast.online()
-    ident, _ = fast.gated("trap '' INT TERM\necho started")
-    fast.client.plan("cancel-mid-step")
-    fast.said("is being cancelled")
-    fast.wherry.signal(signal.SIGTERM)
-    assert fast.client.wait(ident, 30)["conclusion"] == "canceled"
-    assert fast.wherry.wait(20) == 0
-    fast.client.check()
-
-
-def test_sigterm_while_finishing(make: Make) -> None:
-    """The completion is refused for a while: the agent stays until it is accepted."""
-    fast = make()
-    fast.online()
-    fast.client.plan("complete-500", times=3)
-    ident = fast.queue(ECHO)
-    fast.said("completing the job: .*trying again")
-    fast.wherry.signal(signal.SIGTERM)
-    assert fast.client.wait(ident, 30)["conclusion"] == "succeeded"
-    assert fast.wherry.wait(20) == 0
-    fast.client.check()
 
 
 # -- kill -9 ---------------------------------------------------------------------------------------------------------

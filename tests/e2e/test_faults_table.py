@@ -19,7 +19,7 @@ from .support.fast import ECHO, Fast
 
 # Faults that need more than a row; the tests that have them.
 ELSEWHERE = {
-    "tls-failure": "test_faults_more.py", "session-delete-hangs": "test_faults_more.py", "broker-migration-each-poll": "test_faults_v1.py",
+    "tls-failure": "test_faults_more.py", "session-delete-hangs": "test_sigterm.py", "broker-migration-each-poll": "test_faults_v1.py",
     "broker-migration-in-session": "test_faults_v1.py", "oaep-wrong-hash": "test_faults_v1.py",
 }
 

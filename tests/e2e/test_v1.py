@@ -221,3 +221,97 @@ def test_a_token_that_ends(listening, runs: Runs, client: Client) -> None:
     assert runs.run(HELLO)["conclusion"] == "succeeded"
     assert len(client.requests(endpoint="v1.session")) == 1
     client.check()
+
+
+# -- plans before version 8: the agent ends the job's request --------------------------------------------------------
+
+
+@pytest.mark.parametrize("results", [False, True], ids=["V1 alone", "results beside"])
+@pytest.mark.parametrize("script,result", [("echo fine", "succeeded"), ("exit 3", "failed")])
+def test_an_old_plan(listening, runs: Runs, client: Client, script: str, result: str, results: bool) -> None:
+    listening(job_flow="pipelines", v1_plan_version=7, v1_results=results)
+    job = runs.run(steps(f"name: hello\nrun: {script}"))
+    assert job["conclusion"] == result and job["completions"] == 1
+    assert not client.requests(endpoint="v1.event")
+    assert runs.run(HELLO)["conclusion"] == "succeeded"
+    client.check()
+
+
+def test_the_end_of_an_old_plan_is_tried_again(listening, runs: Runs, client: Client) -> None:
+    """The lock is renewed (first) and the request ended (then) at one resource."""
+    listening(job_flow="pipelines", v1_plan_version=7)
+    client.fault("v1.jobrequest", "status", skip=1, times=2, status=500)
+    client.fault("v1.jobrequest", "reset", skip=1, when="after")
+    job = runs.run(HELLO)
+    assert job["conclusion"] == "succeeded"
+    assert runs.run(HELLO)["conclusion"] == "succeeded"
+    client.check(ignore=["poll"])  # Busy until it knows that the answer that was lost was a yes
+
+
+def test_cancel_a_job_of_an_old_plan(listening, runs: Runs, client: Client) -> None:
+    listening(job_flow="pipelines", v1_plan_version=7)
+    ident = runs.queue(steps("name: long\nrun: echo started; sleep 60"))
+    client.wait_for_text(ident, "started")
+    client.cancel(ident)
+    assert client.wait(ident)["conclusion"] == "canceled"
+    client.check()
+
+
+def test_a_worker_of_an_old_plan_dies(listening, runs: Runs, client: Client) -> None:
+    wherry = listening(job_flow="pipelines", v1_plan_version=7)
+    ident = runs.queue(steps("run: echo started; sleep 60"), lenient=["logs"])
+    client.wait_for_text(ident, "started")
+    os.kill(wherry.wait_child("worker"), signal.SIGKILL)
+    job = client.wait(ident)
+    assert job["conclusion"] == "failed" and job["completions"] == 1
+    client.check()
+
+
+def test_an_agent_dies_before_the_end_of_an_old_plan(listening, runs: Runs, client: Client) -> None:
+    """Its worker has told all; the next life of the agent ends the request."""
+    wherry = listening(job_flow="pipelines", v1_plan_version=7)
+    client.fault("v1.jobrequest", "hang", skip=1)
+    ident = runs.queue(HELLO, lenient=["logs", "restart"])
+    deadline = time.monotonic() + 30
+    while "job one: succeeded" not in wherry.log_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    wherry.kill()
+    wherry.start(client=client)
+    job = client.wait(ident, 60)
+    assert job["conclusion"] == "succeeded"
+    client.check()
+
+
+def test_a_killed_agent_asks_a_v1_server_again(listening, runs: Runs, client: Client) -> None:
+    """The announcement named no run service: the server itself is asked for the job once more."""
+    wherry = listening(job_flow="message")
+    client.fault("v1.job-message", "hang")
+    ident = runs.queue(HELLO)
+    client.wait(ident, until="delivered")
+    deadline = time.monotonic() + 20
+    while not client.requests(endpoint="v1.job-message") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    wherry.kill()
+    wherry.start(client=client)
+    assert client.wait(ident, 60)["conclusion"] == "succeeded"
+    assert len(client.requests(endpoint="v1.job-message")) == 2
+    client.check()
+
+
+def test_a_killed_agent_has_the_v1_job(listening, runs: Runs, client: Client) -> None:
+    """The message was the job: whatever became of its deletion, the next life ends the job, once."""
+    wherry = listening(job_flow="pipelines", session_idle=2)
+    client.fault("v1.jobrequest", "hang")
+    client.fault("v1.message-delete", "hang")
+    ident = runs.queue(HELLO, lenient=["logs", "restart", "renew"])
+    client.wait(ident, until="delivered")
+    deadline = time.monotonic() + 20
+    while not client.requests(endpoint="v1.jobrequest") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    wherry.kill()
+    wherry.start()
+    job = client.wait(ident, 60)
+    assert job["conclusion"] == "failed" and job["completions"] == 1
+    assert "job-message" not in str(client.requests(endpoint="v1.job-message"))
+    client.wait_runners()

@@ -84,6 +84,7 @@ class V1Log:
     id: int
     record: str
     data: bytearray = field(default_factory=bytearray)
+    named: bool = False  # by its record
 
 
 @dataclass

@@ -114,6 +114,8 @@ async def records(call: Call) -> web.Response:
         log = (change.get("log") or {}).get("id")
         if log is not None and (log not in job.v1_logs or job.v1_logs[log].record != change["id"]):
             call.error("record", f"log {log} is none of this record's", job)
+        elif log is not None:
+            job.v1_logs[log].named = True
         if merged.get("type") == "Job":
             if change["id"] != job.id:
                 call.error("record", "the job's record must have the job's id", job)
@@ -211,6 +213,10 @@ def finish(call: Call, job: Job, result: str, outputs: dict[str, Any]) -> None:
     job.completion = {"conclusion": result, "outputs": outputs, "stepResults": [_result(r) for r in sorted(done, key=lambda r: r["finishTime"])],
                       "annotations": [_annotation(i) for i in mine.get("issues", [])]}
     for key, blob in job.v1_blobs.items():
+        if key[0] in ("job-log", "step-log"):
+            # What nobody names is not shown: a page whose answer was lost, and that went into another log.
+            record = blob.step or job.id
+            blob.data = bytearray(b"".join(bytes(log.data) for log in job.v1_logs.values() if log.named and log.record == record))
         blob.sealed = True
         blob.metadata = blob.metadata or {"line_count": blob.data.count(b"\n")}
         service.recorder.scan(bytes(blob.data), f"the whole {blob.kind}", call.record, job.id)

@@ -185,6 +185,15 @@ async def job_request(call: Call) -> web.Response:
         body = call.json(_RESULT)
         from . import v1_plan
 
+        if body["requestId"] != job.number:
+            call.error("ids", "requestId is not the path's", job)
+        if (job.message or {})["plan"]["version"] >= 8:
+            call.error("order", "the request is ended although the plan takes an event", job)
+        job.completions += 1
+        if job.ended:
+            if job.lost_answers == 0:
+                call.error("order", "the request is ended although the job is completed", job)
+            return v1_error(404, "TaskAgentJobNotFoundException", "The job request is over.")
         v1_plan.finish(call, job, body["result"], {})
         return answer(200, {"requestId": job.number, "result": body["result"]})
     call.json(_REQUEST)

@@ -22,6 +22,10 @@ void wh_github_job_free_ptr(struct wh_github_job **job);
 
 const char *wh_github_job_id(const struct wh_github_job *job); /* borrowed */
 
+/* V1, plans before version 8: the job ends by the runner's word on its request (wh_session_end_request()),
+ * not by an event of the job's own. */
+bool wh_github_job_ends_by_request(const struct wh_github_job *job);
+
 /* What another process needs of the message to finish the job in this one's place (wh_github_job_new() of the
  * excerpt gives the same object): ids, plan, endpoint with the job's token, variables that are no secrets.
  * Owned by the caller; still secret because of the token. */

@@ -34,6 +34,7 @@ struct wh_broker_message {
     char *type_text;
     char *id;                /* messageId as text; "" where absent */
     char *request_id;        /* JOB; jobId where the message is the job */
+    bool is_job;             /* JOB: the message is the job itself */
     char *run_service_url;   /* JOB; NULL if absent */
     char *billing_owner_id;  /* JOB; NULL if absent */
     bool should_acknowledge; /* JOB */
@@ -103,9 +104,16 @@ struct wh_acquire *wh_session_acquire(struct wh_session *s, const struct wh_brok
 /* The job's lock, one try, wherever its kind of job has it: the run service, or (V1) this runner's server. */
 void wh_session_renew(struct wh_session *s, struct wh_github_job *job, wh_github_renewed_fn done, void *data);
 void wh_session_renew_cancel(struct wh_session *s); /* of V1; before job or data go. Without a callback */
+/* Ends the request of a job of which wh_github_job_ends_by_request() says so, after all else of it was told.
+ * Tried again for 15 minutes, as completions are; a request that the server knows no more is ended. */
+void wh_session_end_request(struct wh_session *s, struct wh_github_job *job, enum wh_task_result result,
+                            wh_github_done_fn done, void *data);
+void wh_session_end_request_cancel(struct wh_session *s); /* without a callback */
 /* As the service calls this runner now: a renewal may have told another name than the file's. Borrowed. */
 const char *wh_session_agent_name(const struct wh_session *s);
 
 void wh_acquire_cancel(struct wh_acquire **acquire); /* without a callback; harmless on NULL */
+/* No try after the one under way. False: none is out, so that no answer can make the job ours. */
+bool wh_acquire_end_soon(struct wh_acquire *acquire);
 
 #endif

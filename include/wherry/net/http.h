@@ -152,6 +152,7 @@ const char *wh_http_effective_url(const struct wh_http *r); /* after redirects; 
 /* It went out more than once (after a reset, or a redirect): the answer may be that of the repetition. */
 bool wh_http_repeated(const struct wh_http *r);
 uint64_t wh_http_sent_bytes(const struct wh_http *r); /* of the body */
+bool wh_http_is_out(const struct wh_http *r); /* under way, and not only a name or connection is waited for */
 /* 0 if 2xx, else negative with "POST https://host/path answered 404 Not Found: <message of the body> (request
  * id ...)". */
 int wh_http_check(const struct wh_http *r, struct wh_error *err);
