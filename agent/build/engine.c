@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "wherry/base/log.h"
+#include "wherry/oci/load.h"
 #include "wherry/store/record.h"
 
 struct connection {
@@ -265,6 +266,41 @@ static void on_tag(struct connection *n, struct wh_frame *frame)
     send_result(n->sock, NULL, NULL);
 }
 
+/* Whether it is here, under a name that says what it is: an archive or an image that was pushed is not. */
+static bool is_kept(struct engine *e, const char *pinned)
+{
+    struct wh_image_ref row = {0};
+    bool found = wh_image_ref_find(e->store, pinned, e->scope, &row, NULL) > 0;
+    wh_image_ref_clear(&row);
+    return found;
+}
+
+static bool has_name(struct engine *e, const char *full)
+{
+    pthread_mutex_lock(&e->lock);
+    bool has = wh_json_string(e->images, full) != NULL;
+    pthread_mutex_unlock(&e->lock);
+    return has;
+}
+
+static void on_load(struct connection *n, struct wh_frame *frame)
+{
+    wh_autoerror err = {0};
+    cJSON *result = cJSON_CreateObject();
+    cJSON *loaded = cJSON_AddArrayToObject(result, "loaded");
+    int status = frame->nfds == 1
+                     ? wh_oci_load(n->engine->store, frame->fds[0], n->engine->scope, loaded, &err)
+                     : wh_fail(&err, WH_E_ARGUMENT, "an archive to load comes as one descriptor");
+    const cJSON *one;
+    cJSON_ArrayForEach(one, loaded)
+    {
+        const char *name = wh_json_string(one, "name");
+        if (status == 0 && name)
+            set_name(n->engine, name, wh_json_string(one, "pinned"));
+    }
+    send_result(n->sock, result, status < 0 ? &err : NULL);
+}
+
 /* What was built has the names that it was given, for the job's later runs. */
 static void on_build(struct connection *n, struct wh_frame *frame)
 {
@@ -281,7 +317,8 @@ static void on_build(struct connection *n, struct wh_frame *frame)
             continue;
         wh_autofree char *full = wh_ref_text(&ref);
         wh_autofree char *pinned = wh_printf("%s/%s@%s", ref.host, ref.path, digest);
-        set_name(n->engine, full, pinned);
+        if (is_kept(n->engine, pinned) || !has_name(n->engine, full))
+            set_name(n->engine, full, pinned);
     }
 }
 
@@ -310,6 +347,8 @@ static void serve(struct connection *n)
         on_stop(n, &frame, wh_streq(type, "rm"));
     else if (wh_streq(type, "pull"))
         on_pull(n, &frame);
+    else if (wh_streq(type, "load"))
+        on_load(n, &frame);
     else if (wh_streq(type, "tag"))
         on_tag(n, &frame);
     else

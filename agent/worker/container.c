@@ -70,6 +70,8 @@ struct wh_child *wh_container_child(struct wh_job *j, char *const *argv, char *c
     fill_map(j, map, &workflow, &actions);
     wh_autofree char *folder = wh_mapped_path(map, MAPPINGS, cwd);
     wh_autojson *env = wh_container_env(j, environment, map, MAPPINGS);
+    if (j->hooks)
+        return wh_hooks_script_step(j, argv, env, folder, err);
     cJSON_AddItemToArray(env, cJSON_CreateString("HOME=/github/home"));
     if (wh_strv_len(j->prepends) > 0) {
         wh_autofree char *path = wh_environ_path(j, j->container->path);
@@ -78,6 +80,15 @@ struct wh_child *wh_container_child(struct wh_job *j, char *const *argv, char *c
         cJSON_AddItemToArray(env, cJSON_CreateString(entry));
     }
     return j->container_host->exec(j, argv, env, folder, err);
+}
+
+bool wh_container_is_alpine(struct wh_job *j)
+{
+    if (!j->container_known && !j->hooks) {
+        j->container_alpine = j->container_host->is_alpine(j);
+        j->container_known = true;
+    }
+    return j->container_alpine;
 }
 
 /* ---- what a container may reach of the machine's loopback ---- */
@@ -228,6 +239,8 @@ static int start_one(struct wh_job *j, struct wh_jobcontainer *c, struct wh_erro
 static int initialize(struct wh_job *j, struct wh_error *err)
 {
     char guid[37];
+    if (j->hooks)
+        return wh_hooks_prepare_job(j, err);
     wh_guid(guid);
     j->network =
         wh_printf("github_network_%.8s%.4s%.4s%.4s%.12s", guid, guid + 9, guid + 14, guid + 19, guid + 24);
@@ -259,15 +272,23 @@ static void execute_stop(struct wh_job *j, struct wh_run *run)
 {
     /* They are stopped after a cancel, too: nothing may hold the helpers up. */
     enum wh_cancel asked = j->cancel;
+    wh_autoerror err = {0};
     j->cancel = WH_CANCEL_NONE;
-    stop_one(j, j->container);
-    for (size_t i = 0; i < j->nservices; i++)
-        stop_one(j, j->services[i]);
-    if (j->network)
-        j->container_host->close(j);
+    run->result = WH_TASK_SUCCEEDED;
+    if (j->hooks) {
+        if (wh_hooks_cleanup_job(j, &err) < 0) {
+            run->result = WH_TASK_FAILED;
+            wh_say_error(j, "%s", wh_error_text(&err));
+        }
+    } else {
+        stop_one(j, j->container);
+        for (size_t i = 0; i < j->nservices; i++)
+            stop_one(j, j->services[i]);
+        if (j->network)
+            j->container_host->close(j);
+    }
     if (asked > j->cancel)
         j->cancel = asked;
-    run->result = WH_TASK_SUCCEEDED;
 }
 
 static void execute_initialize(struct wh_job *j, struct wh_run *run)

@@ -34,6 +34,7 @@ struct wh_container_host {
     /* A step's process in the job's container; environment, folder and words are the container's already. */
     struct wh_child *(*exec)(struct wh_job *j, char *const *argv, const cJSON *environment,
                              const char *folder, struct wh_error *err);
+    bool (*is_alpine)(struct wh_job *j); /* the job's container, by /etc/os-release */
 };
 extern const struct wh_container_host wh_container_builtin, wh_container_docker;
 
@@ -47,6 +48,19 @@ struct wh_container_folder {
 /* Returns how many; free the sources by wh_container_folders_clear(). */
 size_t wh_container_folders(const struct wh_job *j, struct wh_container_folder out[WH_CONTAINER_FOLDERS]);
 void wh_container_folders_clear(struct wh_container_folder *folders, size_t n);
+
+/* ---- container_hooks.c ---- */
+/* Whether hooks run the containers; sets j->hooks. */
+bool wh_hooks_choose(struct wh_job *j);
+int wh_hooks_prepare_job(struct wh_job *j, struct wh_error *err);
+int wh_hooks_cleanup_job(struct wh_job *j, struct wh_error *err);
+/* Both start a step's process; wh_hooks_step_end() (job.h) takes the answer. */
+struct wh_child *wh_hooks_script_step(struct wh_job *j, char *const *argv, const cJSON *environment,
+                                      const char *folder, struct wh_error *err);
+/* request: as the engine's "run" has it; args: its words as one text, or NULL; dockerfile: to build it from,
+ * or NULL. */
+struct wh_child *wh_hooks_container_step(struct wh_job *j, const cJSON *request, const char *args_text,
+                                         const char *dockerfile, struct wh_error *err);
 
 /* In "Set up job": what the own engine has not is said before anything starts. */
 int wh_container_builtin_check(const struct wh_jobcontainer *c, struct wh_error *err);

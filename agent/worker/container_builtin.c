@@ -284,6 +284,18 @@ static struct wh_child *exec(struct wh_job *j, char *const *argv, const cJSON *e
     return wh_engine_step(j, request, err);
 }
 
+static bool is_alpine(struct wh_job *j)
+{
+    static const char *const words[] = {
+        "sh", "-c", "cat /etc/*release | grep '^ID' | grep -qi alpine"}; /* as GitHub's runner looks */
+    wh_autojson *request = about(j->container, "exec");
+    wh_autojson *result = NULL;
+    cJSON *argv = cJSON_AddArrayToObject(request, "argv");
+    for (size_t i = 0; i < WH_COUNT(words); i++)
+        cJSON_AddItemToArray(argv, cJSON_CreateString(words[i]));
+    return wh_engine_ask(j, request, &result, NULL) == 0 && wh_json_int(result, "code", 1) == 0;
+}
+
 const struct wh_container_host wh_container_builtin = {
-    open_network, start, health, logs, remove_one, close_network, exec,
+    open_network, start, health, logs, remove_one, close_network, exec, is_alpine,
 };

@@ -24,6 +24,9 @@ void wh_containers_free(struct wh_job *j)
         container_free(j->services[i]);
     free(j->services);
     free(j->network);
+    free(j->hooks);
+    free(j->hook_response);
+    cJSON_Delete(j->hook_state);
     free(j->engine);
     cJSON_Delete(j->built);
     wh_close_fd(&j->engine_channel);
@@ -147,7 +150,7 @@ static int read_services(struct wh_job *j, struct wh_error *err)
 
 int wh_containers_prepare(struct wh_job *j, struct wh_error *err)
 {
-    j->container_host = &wh_container_builtin;
+    j->container_host = wh_hooks_choose(j) ? NULL : &wh_container_builtin;
     const struct wh_token *token = j->message->job_container;
     if (j->message->job_services && read_services(j, err) < 0)
         return -1;

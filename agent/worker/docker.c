@@ -159,6 +159,8 @@ static void add_pre(struct wh_job *j, const struct wh_run *run, char ***seen)
 void wh_docker_add_pres(struct wh_job *j)
 {
     wh_autostrv char **seen = NULL;
+    if (j->hooks) /* they pull and build for themselves */
+        return;
     for (size_t i = 0; i < j->nmains; i++)
         add_pre(j, j->mains[i], &seen);
 }
@@ -307,6 +309,27 @@ static cJSON *run_request(struct wh_job *j, struct wh_run *run, const struct wh_
     return wh_steal(&request);
 }
 
+/* One command line, as GitHub's runner gives it to docker and, cut at its blanks, to hooks. Owned. */
+static char *args_text(const struct wh_run *run, const struct wh_value *inputs, const cJSON *request)
+{
+    const struct wh_value *own = wh_object_get(inputs, "args");
+    if (!run->foreign || !run->foreign->manifest->args)
+        return own ? wh_value_to_string(own) : NULL;
+    wh_autostr text = {0};
+    const cJSON *arg;
+    cJSON_ArrayForEach(arg, wh_json_get(request, "args"))
+    {
+        wh_str_add(&text, " \"");
+        for (const char *c = arg->valuestring; *c; c++) {
+            if (*c == '"')
+                wh_str_addc(&text, '\\');
+            wh_str_addc(&text, *c);
+        }
+        wh_str_addc(&text, '"');
+    }
+    return wh_str_steal(&text);
+}
+
 struct wh_child *wh_docker_start(struct wh_job *j, struct wh_run *run, struct wh_error *err)
 {
     wh_autovalue *inputs = wh_inputs_evaluate(j, run, err);
@@ -314,6 +337,13 @@ struct wh_child *wh_docker_start(struct wh_job *j, struct wh_run *run, struct wh
         return NULL;
     wh_inputs_say_header(j, run, inputs);
     const char *image = prebuilt(run);
+    if (j->hooks) {
+        wh_autofree char *file =
+            image ? NULL : wh_path_join(run->foreign->directory, run->foreign->manifest->image);
+        wh_autojson *asked = run_request(j, run, inputs, image, err);
+        wh_autofree char *args = asked ? args_text(run, inputs, asked) : NULL;
+        return asked ? wh_hooks_container_step(j, asked, args, file, err) : NULL;
+    }
     if (!image)
         image = build(j, run, "Building docker image", err);
     wh_autojson *request = image ? run_request(j, run, inputs, image, err) : NULL;

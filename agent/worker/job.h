@@ -143,6 +143,11 @@ struct wh_job {
     size_t nservices;
     const struct wh_container_host *container_host; /* who runs them (container.h) */
     char *network;                                  /* of all of them; NULL: there is none */
+    bool container_known;                           /* its kind was looked at */
+    bool container_alpine;                          /* the job's is of Alpine Linux: musl */
+    char *hooks;                                    /* container_hooks.c: the program; NULL: none */
+    char *hook_response;                            /* of the step that runs */
+    cJSON *hook_state;                              /* what the hooks keep */
 
     struct wh_run **pres; /* in order */
     size_t npres;
@@ -291,6 +296,10 @@ void wh_inputs_say_header(struct wh_job *j, const struct wh_run *run, const stru
 struct wh_run *wh_special_new(const struct wh_special *special, const char *display, const char *text);
 void wh_special_add_pre(struct wh_job *j, struct wh_run *run);
 void wh_special_add_post(struct wh_job *j, struct wh_run *run);
+/* The program and its words before the path; NULL where the kind of file is not known. Owned. */
+char **wh_hook_argv(struct wh_job *j, const char *path);
+/* After a step that a container hook ran. */
+void wh_hooks_step_end(struct wh_job *j, struct wh_run *run);
 /* Hooks of the machine's owner that run before all steps and after them. */
 void wh_hooks_add_started(struct wh_job *j);
 void wh_hooks_add_completed(struct wh_job *j);
@@ -327,6 +336,8 @@ void wh_containers_add_pre(struct wh_job *j);
 void wh_containers_free(struct wh_job *j);
 /* A path of the job's as its container sees it. Owned by the caller. */
 char *wh_container_path(const struct wh_job *j, const char *path);
+/* Whether the job's container is of Alpine Linux, whose programs are linked with musl. */
+bool wh_container_is_alpine(struct wh_job *j);
 /* In the job's container, where there is one. */
 struct wh_child *wh_container_child(struct wh_job *j, char *const *argv, char *const *environment,
                                     const char *cwd, struct wh_error *err);

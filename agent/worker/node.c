@@ -56,11 +56,11 @@ static int wanted_major(struct wh_job *j, const struct wh_run *run)
 
 /* ---- where it is ---- */
 
-static char *in_folder(const char *externals, int major)
+static char *in_folder(const char *externals, int major, const char *kind)
 {
     if (!externals || externals[0] != '/')
         return NULL;
-    char *path = wh_printf("%s/node%d/bin/node", externals, major);
+    char *path = wh_printf("%s/node%d%s/bin/node", externals, major, kind);
     if (access(path, X_OK) == 0)
         return path;
     free(path);
@@ -75,7 +75,7 @@ static char *in_externals(const struct wh_job *j, int major)
                                    "/usr/lib/wherry/externals", fetched};
     for (int version = major; version <= NEWEST_MAJOR; version += 2) {
         for (size_t i = 0; i < WH_COUNT(folders); i++) {
-            char *found = in_folder(folders[i], version);
+            char *found = in_folder(folders[i], version, "");
             if (found)
                 return found;
         }
@@ -156,12 +156,21 @@ static char *find_node(struct wh_job *j, int wanted, struct wh_error *err)
 static char *find_inside(struct wh_job *j, int wanted, struct wh_error *err)
 {
     const char *externals = wh_json_string(j->options, "externals");
+    const char *kind = wh_container_is_alpine(j) ? "_alpine" : "";
     if (!externals)
         externals = getenv("WHERRY_EXTERNALS");
     for (int version = wanted; version <= NEWEST_MAJOR; version += 2) {
-        wh_autofree char *found = in_folder(externals, version);
+        wh_autofree char *found = in_folder(externals, version, kind);
         if (found)
-            return wh_printf("/__e/node%d/bin/node", version);
+            return wh_printf("/__e/node%d%s/bin/node", version, kind);
+    }
+    if (*kind) {
+        wh_fail(
+            err, WH_E_NOT_FOUND,
+            "This action needs Node.js %d in the job's container, which is of Alpine Linux: put one that is "
+            "linked with musl into the externals folder, as node%d_alpine/bin/node.",
+            wanted, wanted);
+        return NULL;
     }
     wh_autofree char *folder = wh_printf("%s/_externals/node%d/bin/node", j->dirs.work, wanted);
     wh_autoerror why = {0};

@@ -23,8 +23,7 @@ struct wh_run *wh_special_new(const struct wh_special *special, const char *disp
 
 /* ---- hooks ---- */
 
-/* The program and its words before the path; NULL where the kind of file is not known. */
-static char **hook_argv(struct wh_job *j, const char *path)
+char **wh_hook_argv(struct wh_job *j, const char *path)
 {
     static const struct {
         const char *ending, *program, *other, *option;
@@ -64,7 +63,7 @@ static void execute_hook(struct wh_job *j, struct wh_run *run, const char *which
         fail(j, run, text);
         return;
     }
-    wh_autostrv char **argv = hook_argv(j, run->text);
+    wh_autostrv char **argv = wh_hook_argv(j, run->text);
     if (!argv) {
         wh_autofree char *text = wh_printf(
             "%s is not a valid path to a script. Make sure it ends in '.sh', '.ps1' or '.js' and that its "

@@ -439,6 +439,7 @@ static void run_child(struct wh_job *j, struct wh_run *run)
         return;
     }
     wh_run_wait(j, run);
+    wh_hooks_step_end(j, run);
 }
 
 /* The step's own contexts: which action it is, and where its file commands go. */

@@ -124,6 +124,45 @@ def test_the_way_out(online: Wherry, runs: Runs, busybox: str, outside: str) -> 
         runs.client.check()
 
 
+UDP_ECHO = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 7)); [s.sendto(d.upper(), a) for d, a in iter(lambda: s.recvfrom(99), 0)]"
+
+
+def udp_echo(port: int) -> str:
+    return (f"import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(10); s.sendto(b'ping', ('127.0.0.1', {port})); "
+            "print('got', s.recv(99).decode())")
+
+
+@own_networks
+def test_docker_run_publishes(wherry: Wherry, runs: Runs, busybox: str) -> None:
+    """`docker run -p`, networks and names of the docker command, UDP, a port below 1024."""
+    wherry.register(runs.client)
+    wherry.start(client=runs.client, PATH="/usr/sbin:/usr/bin:/sbin:/bin")
+    script = f"""set -ex
+docker network create mine
+docker run -d --name web --network mine --network-alias www -p 18190:80 -p 127.0.0.1:963:80 {busybox} sh -c 'mkdir /w; echo web here > /w/index.html; exec httpd -f -p 80 -h /w'
+docker run -d --name echo -p 18191:7/udp -v /usr:/usr:ro -v /usr/lib:/lib:ro -v /usr/lib64:/lib64:ro {busybox} /usr/bin/python3 -c "{UDP_ECHO}"
+docker run --rm --network mine {busybox} sh -c 'for i in 1 2 3 4 5 6 7 8 9; do wget -q -O - http://www/ && exit; sleep 0.3; done; exit 1'
+/usr/bin/python3 -c "{ASK % 18190}"
+/usr/bin/python3 -c "{ASK % 963}"
+sleep 1; /usr/bin/python3 -c "{udp_echo(18191)}"
+docker port web
+docker run --rm {busybox} timeout 2 wget -q -O - http://www/ || echo other network
+docker run -d -p 18190:80 {busybox} true || echo taken
+docker network rm mine || echo in use
+docker rm -f web echo
+docker network rm mine
+docker run --rm --network none {busybox} ls /sys/class/net
+"""
+    job = runs.run(steps("name: d\nrun: |\n" + "".join(f"  {line}\n" for line in script.split("\n"))), timeout=180)
+    log = step_log(job, "d")
+    assert job["conclusion"] == "succeeded", log[-3000:]
+    assert log.count("\nweb here\n") == 3 and "\ngot PING\n" in log and "\nother network\n" in log, log
+    assert "80/tcp -> 0.0.0.0:18190\n" in log and "80/tcp -> 127.0.0.1:963\n" in log, log
+    assert "port is already allocated" in log and "\ntaken\n" in log and "\nin use\n" in log, log
+    assert log.rstrip().endswith("lo"), log
+    runs.client.check()
+
+
 def test_without_a_network_of_their_own(wherry: Wherry, runs: Runs, busybox: str) -> None:
     """Where the machine's network is shared, that is said, names still mean something, and a port that would be mapped is refused."""
     wherry.register(runs.client)

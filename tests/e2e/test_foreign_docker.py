@@ -141,6 +141,19 @@ docker pull {name}
 docker run {name} 'echo pushed and pulled'
 docker save -o app.tar local/app:1 && tar -tf app.tar | grep manifest.json
 docker buildx build -t two --output type=tar,dest=two.tar . && ls -l two.tar
+docker save local/app:1 | gzip > again.tar.gz
+sed 's/local.app:1/loaded:2/' app.tar | docker load || echo "damaged $?"
+mkdir t; tar -xf app.tar -C t; sed -i 's,local/app:1,loaded:2,' t/manifest.json; tar -cf loaded.tar -C t manifest.json $(cd t; ls | grep -v manifest.json); docker load -i loaded.tar
+docker run --rm loaded:2 'cat /made; echo from the archive'
+docker load < again.tar.gz
+docker buildx build -t oci/one:1 --output type=oci,dest=oci.tar . && docker load --quiet --input oci.tar
+echo nothing > no.tar; docker load -i no.tar || echo "code $?"
+docker run -d --name logs local/app:1 'echo first; sleep 1; echo last'
+docker logs -f logs; docker logs --tail 1 logs; docker wait logs
+docker inspect -f 'is {{{{.State.Status}}}} {{{{.State.ExitCode}}}} {{{{json .Config.Image}}}}' logs
+docker inspect --format '{{{{range .X}}}}' logs || echo "code $?"
+docker ps -a --filter name=logs --filter status=exited; docker container ls -aq; docker image ls
+docker compose up || echo "code $?"
 docker frobnicate || echo "code $?"
 docker run --gpus all x || echo "code $?"
 docker inspect nothing/there:1 || echo "code $?"
@@ -149,7 +162,8 @@ docker inspect nothing/there:1 || echo "code $?"
     log = step_log(job, "d")
     assert job["conclusion"] == "succeeded", log[-3000:]
     for said in ("\nbuilt\n", "\nhi x\n", "\n/here\n", "\ncode 7\n", "\nin b\n", "\ncode 3\n", "\nfrom stdin\n", "\nup\n", '"Running": true', "pushed and pulled",
-                 "manifest.json", "frobnicate` is not supported by wherry's docker command", "docker run: the option '--gpus' is not supported"):
+                 "from the archive", "Loaded image: docker.io/library/loaded:2", "load the archive: ", "\nfirst\n",
+                 'is exited 0 "local/app:1"', "a template of more than", "the command `compose` is not supported", "manifest.json", "frobnicate` is not supported by wherry's docker command", "docker run: the option '--gpus' is not supported"):
         assert said in log, (said, log[-4000:])
     runs.client.check()
 
