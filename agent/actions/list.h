@@ -5,7 +5,7 @@
 
 #include "wherry/actions/action.h"
 
-#define WH_ACTIONS(X) X(checkout) X(setup_buildx) X(login) X(build_push) X(metadata)
+#define WH_ACTIONS(X) X(checkout) X(setup_buildx) X(login) X(build_push) X(metadata) X(setup_qemu)
 
 #define WH_ACTION_DECLARE(name) extern const struct wh_action wh_action_##name;
 WH_ACTIONS(WH_ACTION_DECLARE)

@@ -174,6 +174,23 @@ static const struct release setup_buildx[] = {
     {"37fe631027851001ddb9b187196cc803df7f5f0e", "v4.3.0"},
 };
 
+static const struct release setup_qemu[] = {
+    {"8b122486cedac8393e77aa9734c3528886e4a1a8", "v2.0.0"},
+    {"e81a89b1732b9c48d79cd809d8d81d79c4647a18", "v2.1.0"},
+    {"2b82ce82d56a2a04d2637cd93a637ae1b359c0a7", "v2.2.0"},
+    {"68827325e0b33c7199eb31dd4e31fbe9023e06e3", "v3.0.0"},
+    {"5927c834f5b4fdf503fca6f4c7eccda82949e1ee", "v3.1.0"},
+    {"49b3bc8e6bdd4a60e6116a5414239cba5943d3cf", "v3.2.0"},
+    {"53851d14592bedcffcf25ea515637cff71ef929a", "v3.3.0"},
+    {"4574d27a4764455b42196d70a065bc6853246a25", "v3.4.0"},
+    {"5964de0df58d5ad28b04d8fe2e6b80ad47105b91", "v3.5.0"},
+    {"29109295f81e9208d7d86ff1c6c12d2833863392", "v3.6.0"},
+    {"c7c53464625b32c7a7e944ae62b3e17d2b600130", "v3.7.0"},
+    {"ce360397dd3f832beb865e1373c09c0e9f86d70a", "v4.0.0"},
+    {"06116385d9baf250c9f4dcb4858b16962ea869c3", "v4.1.0"},
+    {"96fe6ef7f33517b61c61be40b68a1882f3264fb8", "v4.2.0"},
+};
+
 static const struct {
     const char *repository;
     const struct release *releases;
@@ -184,6 +201,7 @@ static const struct {
     {"docker/login-action", login, WH_COUNT(login)},
     {"docker/metadata-action", metadata, WH_COUNT(metadata)},
     {"docker/setup-buildx-action", setup_buildx, WH_COUNT(setup_buildx)},
+    {"docker/setup-qemu-action", setup_qemu, WH_COUNT(setup_qemu)},
 };
 
 const char *wh_action_release_of(const char *repository, const char *commit)

@@ -7,6 +7,7 @@
 
 #include "cmd/doctor.h"
 #include "wherry/base/fs.h"
+#include "wherry/platform/binfmt.h"
 #include "wherry/platform/process.h"
 #include "wherry/store/store.h"
 
@@ -64,6 +65,19 @@ static void check_git(struct doctor *d, const char *path)
                "git", "checkout needs git 2.18, and 2.28 for sparse checkouts", "%s (%s)", program, version);
 }
 
+/* Only told: most machines build for themselves alone. */
+static void check_emulation(struct doctor *d)
+{
+    wh_autostrv char **ready = wh_binfmt_ready(NULL);
+    wh_autofree char *list = ready ? wh_strv_join(ready, ", ") : NULL;
+    if (list)
+        doctor_say(d, DOCTOR_OK, "emulation", NULL, "programs for %s run here", list);
+    else
+        doctor_say(d, DOCTOR_OK, "emulation", NULL,
+                   "none: images are built for this machine's processor (`apt install qemu-user-static "
+                   "binfmt-support` adds others)");
+}
+
 void doctor_tools(struct doctor *d)
 {
     const char *path = getenv("PATH");
@@ -71,6 +85,7 @@ void doctor_tools(struct doctor *d)
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     check_runtime(d, path);
     check_git(d, path);
+    check_emulation(d);
 }
 
 static const char *fs_name(long type)

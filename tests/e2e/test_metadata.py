@@ -1,4 +1,4 @@
-"""docker/metadata-action, built in: what later steps get of it, both contexts, and the build that takes its tags and labels."""
+"""docker/metadata-action and docker/setup-qemu-action, built in: what later steps get of them, and the build that takes tags and labels."""
 
 from __future__ import annotations
 
@@ -67,3 +67,21 @@ def test_the_build_takes_them(wherry: Wherry, repo: Repository, place: Path) -> 
 def test_bad_inputs(wherry: Wherry, repo: Repository, inputs: str, said: str) -> None:
     done = execute(wherry, repo.work, steps(META + inputs))
     assert done.returncode == 1 and said in done.stdout + done.stderr
+
+
+def test_emulators(wherry: Wherry, repo: Repository, place: Path) -> None:
+    """What the kernel has is told; what a job asks for and is not there fails it, with what to do."""
+    entries = place / "binfmt"
+    entries.mkdir(mode=0o755)
+    (entries / "qemu-aarch64").write_text("enabled\ninterpreter /usr/bin/qemu-aarch64-static\nflags: OCF\noffset 0\n"
+                                          "magic 7f454c460201010000000000000000000200b700\nmask ffffffffffffff00fffffffffffffffffeffffff\n")
+    (entries / "qemu-arm").write_text("enabled\ninterpreter /usr/bin/qemu-arm-static\nflags: OC\noffset 0\n"
+                                      "magic 7f454c4601010100000000000000000002002800\nmask ffffffffffffff00fffffffffffffffffeffffff\n")
+    there = "env:\n  WHERRY_BINFMT_DIR: " + str(entries)
+    qemu = "id: q\nuses: docker/setup-qemu-action@v4\n" + there + "\nwith:\n"
+    done = execute(wherry, repo.work, steps(qemu + "  platforms: linux/arm64\n  reset: true", "run: echo \"p=${{ steps.q.outputs.platforms }}\""))
+    assert done.returncode == 0 and "linux/arm64" in done.stdout.split("p=")[-1] and "'reset' is without effect" in done.stdout, done.stdout
+    done = execute(wherry, repo.work, steps(qemu + "  platforms: arm64,linux/arm/v7,linux/s390x,bogus/x"))
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "linux/arm/v7: its emulator is registered without the flag F" in said, said
+    assert "linux/s390x: no emulator is registered" in said and "apt-get install qemu-user-static" in said
