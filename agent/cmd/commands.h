@@ -24,6 +24,7 @@
     X("builder", builder, "")                                                                                \
     X("docker", docker, "")                                                                                  \
     X("fetcher", fetcher, "")                                                                                \
+    X("serve", serve, "")                                                                                    \
     X("version", version, "print the version and what this binary was built with")
 
 #define WH_COMMAND_DECLARE(name, function, help) int wh_cmd_##function(int argc, char **argv);

@@ -104,7 +104,9 @@ struct exec_run {
     size_t njobs, running;  /* workers that are there */
     unsigned helpers;       /* builders and fetchers */
     unsigned interrupts;
-    cJSON *results; /* name -> completion */
+    cJSON *results;         /* name -> completion */
+    struct wh_serve *serve; /* caches and artifacts; NULL: no job wanted them yet */
+    char run_id[37];        /* by which its jobs find each other's artifacts */
 };
 /* Returns wherry's exit code: 0 only if no job failed. */
 int exec_run(struct exec_run *run);
@@ -120,6 +122,11 @@ void exec_job_cancel(struct exec_job *j);
 void exec_job_kill(struct exec_job *j);
 bool exec_job_wants_cancel(const struct exec_job *j);
 void exec_job_free(struct exec_job *j);
+
+/* ---- exec_serve.c ---- */
+/* Tells the job of a frame where caches and artifacts are; what names it there (owned; NULL: nothing). */
+char *exec_serve_job(struct exec_run *run, cJSON *frame);
+void exec_serve_job_end(struct exec_run *run, const char *id); /* NULL: fine */
 
 /* ---- exec_call.c ---- */
 /* Finds the workflow that the job calls, and hands it to the graph. */

@@ -33,6 +33,7 @@ struct exec_job {
     int out;          /* its lines; -1: they go to our own standard output */
     int result;       /* memory in which its completion will be */
     char *word;       /* of the done frame */
+    char *service;    /* what the cache service knows it by; NULL */
     struct wh_process_exit ended;
     bool gone, canceled;
     uint64_t started;
@@ -112,6 +113,7 @@ static void on_closed(uv_handle_t *handle)
     close(j->slot); /* the work folder is free again */
     j->slot = -1;
     j->run->running--;
+    exec_serve_job_end(j->run, j->service);
     finish(j);
     close(j->result);
     j->result = -1;
@@ -328,6 +330,7 @@ static cJSON *make_frame(struct exec_job *j, const char *work, struct wh_error *
     wh_json_add_string(options, "localRepository", run->repository);
     wh_json_add_string(options, "localLines", run->style == EXEC_RAW ? NULL : "tagged");
     wh_json_add_string(options, "nativeOff", run->options->native_off);
+    j->service = exec_serve_job(j->run, frame);
     return frame;
 }
 
@@ -474,5 +477,7 @@ void exec_job_free(struct exec_job *j)
     wh_close_fd(&j->out);
     wh_close_fd(&j->result);
     free(j->word);
+    exec_serve_job_end(j->run, j->service);
+    free(j->service);
     free(j);
 }

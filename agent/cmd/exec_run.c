@@ -6,6 +6,7 @@
 #include "cmd/exec.h"
 #include "wherry/base/clock.h"
 #include "wherry/base/fs.h"
+#include "wherry/serve/serve.h"
 
 #define TICK_MS 100
 
@@ -97,6 +98,7 @@ int exec_run(struct exec_run *run)
     exec_run_pump(run);
     while (!(wh_graph_done(run->graph) || run->interrupts > 1) || run->running > 0 || run->helpers > 0)
         uv_run(&run->loop, UV_RUN_DEFAULT);
+    wh_serve_free(wh_steal(&run->serve));
     uv_walk(&run->loop, close_handle, NULL);
     uv_run(&run->loop, UV_RUN_DEFAULT);
     uv_loop_close(&run->loop);

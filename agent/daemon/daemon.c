@@ -10,6 +10,7 @@
 #include "wherry/base/log.h"
 #include "wherry/github/register.h"
 #include "wherry/platform/cgroup.h"
+#include "wherry/platform/userns.h"
 
 #define VERSION_EVERY_MS ((uint64_t)WH_RUNNER_VERSION_DAY_S * 1000)
 #define VERSION_LATELY_MS ((uint64_t)10 * 60 * 1000) /* many runners may want to know at once */
@@ -292,6 +293,22 @@ static unsigned places_limit(const struct wh_daemon_options *o)
     return (unsigned)WH_MAX(cpus, LEAST_PLACES);
 }
 
+static void start_serve(struct daemon *d)
+{
+    wh_autoerror err = {0};
+    const struct wh_daemon_options *o = d->options;
+    struct wh_serve_options options = {.state = o->state,
+                                       .job_uid = WH_NO_ID,
+                                       .job_gid = WH_NO_ID,
+                                       .artifacts = (enum wh_serve_artifacts)o->artifacts,
+                                       .repository_max = o->cache_repository_max};
+    if (o->cache_github)
+        return;
+    d->serve = wh_serve_new(&d->loop, &options, &err);
+    if (!d->serve)
+        wh_log_error("jobs use GitHub's own cache: %s", wh_error_text(&err));
+}
+
 static int run(struct daemon *d, struct wh_error *err)
 {
     wh_autoerror trouble = {0};
@@ -304,6 +321,7 @@ static int run(struct daemon *d, struct wh_error *err)
         return first_trouble(d, err);
     version_start(d, fresh);
     d->cleaner = cleaner_new(d);
+    start_serve(d);
     d->wake = wake_start(d);
     d->control = control_start(d, &trouble);
     if (!d->control)
@@ -340,6 +358,7 @@ int wh_daemon_run(const struct wh_daemon_options *options, struct wh_error *err)
         runner_free(d.runners[i]);
     free(d.runners);
     wh_http_client_free(d.http);
+    wh_serve_free(d.serve);
     notify_free(d.notify);
     d.notify = NULL;
     uv_run(&d.loop, UV_RUN_DEFAULT);

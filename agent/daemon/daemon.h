@@ -16,6 +16,7 @@
 #include "wherry/net/backoff.h"
 #include "wherry/net/later.h"
 #include "wherry/platform/process.h"
+#include "wherry/serve/serve.h"
 
 #define WH_MAX_COMPLETION ((size_t)16 << 20) /* bytes of a completion that is kept */
 #define WH_MAX_JOB_BUILDS 16                 /* under way at once, of one job */
@@ -57,6 +58,7 @@ struct daemon {
     struct cleaner *cleaner;
     struct wake *wake;
     struct notify *notify;
+    struct wh_serve *serve; /* the cache service; NULL: jobs use GitHub's */
 };
 void daemon_runner_ended(struct daemon *d);
 void daemon_reload(struct daemon *d); /* looks at the registrations again; running jobs are not touched */
@@ -244,7 +246,8 @@ struct jobrun {
     struct worker worker;
     struct renewal renewal;
     struct wh_build_process *builds[WH_MAX_JOB_BUILDS];
-    cJSON *facts; /* for fetchers: wh_github_action_facts() */
+    cJSON *facts;    /* for fetchers: wh_github_action_facts() */
+    cJSON *services; /* of the worker's frame: where the cache service is */
     struct wh_fetch_process *fetches[WH_MAX_JOB_FETCHES];
     /* cancellation */
     const char *cancel_reason; /* NULL: none; "user", "shutdown", "lost" */

@@ -38,6 +38,8 @@ static int send_job(struct jobrun *j, struct wh_error *err)
     cJSON_AddItemToObject(frame, "runner", jobrun_runner_object(j));
     cJSON *options = cJSON_AddObjectToObject(frame, "options");
     const struct wh_daemon_options *o = j->r->d->options;
+    if (j->services)
+        cJSON_AddItemToObject(options, "services", wh_steal(&j->services));
     if (o->log_spool)
         wh_json_add_int(options, "logSpoolMiB", (int64_t)(o->log_spool >> 20));
     if (o->log_wait_s >= 0)
@@ -98,6 +100,17 @@ void jobrun_name(struct jobrun *j, const cJSON *message)
         name && *name ? wh_strndup(name, strnlen(name, 200)) : wh_strdup(wh_github_job_id(j->service));
 }
 
+static cJSON *services_of(struct jobrun *j, const cJSON *message)
+{
+    wh_autoerror err = {0};
+    if (!j->r->d->serve)
+        return NULL;
+    cJSON *services = wh_serve_job(j->r->d->serve, j->mark, message, NULL, &err);
+    if (!services)
+        wh_log_warning("job %s uses GitHub's own cache: %s", j->display_name, wh_error_text(&err));
+    return services;
+}
+
 static void acquired(struct jobrun *j, cJSON *message)
 {
     wh_autoerror err = {0};
@@ -113,6 +126,7 @@ static void acquired(struct jobrun *j, cJSON *message)
     keep_acquired(j, message);
     j->scope = builds_scope(message);
     j->facts = wh_github_action_facts(message);
+    j->services = services_of(j, message);
     bool cancelled = runner_take_cancel(j->r, wh_github_job_id(j->service), &timeout_ms);
     job_event(j, JOB_ON_ACQUIRED, NULL);
     if (cancelled)

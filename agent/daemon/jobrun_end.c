@@ -20,6 +20,7 @@ static const char shutdown_text[] = "The runner has received a shutdown signal. 
 static void jobrun_free(struct jobrun *j)
 {
     renewal_stop(j);
+    wh_serve_job_end(j->r->d->serve, j->mark);
     wh_later_cancel(&j->start_later);
     wh_later_cancel(&j->kill_later);
     wh_acquire_cancel(&j->acquire);
@@ -33,6 +34,7 @@ static void jobrun_free(struct jobrun *j)
     cJSON_Delete(j->message);
     cJSON_Delete(j->scope);
     wh_github_action_facts_free(j->facts);
+    cJSON_Delete(j->services);
     free(j->display_name);
     free(j->step);
     free(j->result);

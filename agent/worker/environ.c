@@ -65,6 +65,20 @@ static void set_if(char ***env, const char *name, const char *value)
         wh_env_set(env, name, value);
 }
 
+/* Of the agent's cache service, in the place of GitHub's: clients of both versions find it under both URLs.
+ */
+static void add_local_service(const struct wh_job *j, char ***env)
+{
+    const cJSON *services = wh_json_get(j->options, "services");
+    const char *url = wh_json_string(services, "url");
+    if (!url)
+        return;
+    wh_env_set(env, "ACTIONS_CACHE_URL", url);
+    wh_env_set(env, "ACTIONS_RESULTS_URL", url);
+    wh_env_set(env, "ACTIONS_CACHE_SERVICE_V2", "True");
+    set_if(env, "ACTIONS_RUNTIME_TOKEN", wh_json_string(services, "token"));
+}
+
 /* ACTIONS_*: the id token's for every step, the rest for actions alone. */
 static void add_service(const struct wh_job *j, bool action, char ***env)
 {
@@ -76,8 +90,12 @@ static void add_service(const struct wh_job *j, bool action, char ***env)
         set_if(env, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", token);
     }
     set_if(env, "ACTIONS_ORCHESTRATION_ID", wh_message_variable(m, "system.orchestrationId"));
-    if (!action || j->local)
+    if (!action)
         return;
+    if (j->local) {
+        add_local_service(j, env);
+        return;
+    }
     const char *pipelines = wh_message_endpoint_data(m, "PipelinesServiceUrl");
     set_if(env, "ACTIONS_RUNTIME_URL", pipelines ? pipelines : wh_message_system_endpoint(m)->url);
     set_if(env, "ACTIONS_RUNTIME_TOKEN", token);
@@ -86,6 +104,7 @@ static void add_service(const struct wh_job *j, bool action, char ***env)
     if (wh_message_variable_bool(m, "actions_uses_cache_service_v2", false))
         wh_env_set(env, "ACTIONS_CACHE_SERVICE_V2", "True");
     set_if(env, "ACTIONS_CACHE_MODE", wh_message_variable(m, "actions_cache_mode"));
+    add_local_service(j, env);
 }
 
 char **wh_environ_of(struct wh_job *j, const struct wh_run *run, const struct wh_value *inputs)

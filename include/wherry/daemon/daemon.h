@@ -23,10 +23,13 @@ struct wh_daemon_options {
                             else as "auto" */
     int max_jobs;        /* at once on this box; 0: no limit; below 0: the number of processors, at least 4 */
     const char *ca_file; /* NULL: the system's */
-    uint64_t cache_max_size; /* bytes that the store may take; 0: four fifths of the disk */
-    uint64_t cache_min_free; /* bytes of the disk that stay free; 0: a tenth of it, at most 10 GiB */
-    uint64_t log_spool;      /* bytes of one job's log that may wait on disk; 0: 2 GiB */
-    int64_t log_wait_s;      /* how long a step is held while that is full; negative: one minute */
+    uint64_t cache_max_size;       /* bytes that the store may take; 0: four fifths of the disk */
+    uint64_t cache_min_free;       /* bytes of the disk that stay free; 0: a tenth of it, at most 10 GiB */
+    uint64_t log_spool;            /* bytes of one job's log that may wait on disk; 0: 2 GiB */
+    int64_t log_wait_s;            /* how long a step is held while that is full; negative: one minute */
+    bool cache_github;             /* jobs use GitHub's services for caches and artifacts, not ours */
+    int artifacts;                 /* enum wh_serve_artifacts */
+    uint64_t cache_repository_max; /* bytes of one repository's cache entries; 0: the store's bounds alone */
 };
 /* Blocks until the agent ends. Returns a wh_run_exit; err is set where it is not 0. SIGTERM or SIGINT:
  * finishes the running jobs and takes no others; a second one: stops them. SIGHUP: looks at the registrations
