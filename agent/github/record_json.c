@@ -32,6 +32,11 @@ cJSON *wh_step_record_json(const struct wh_step_record *r)
     wh_json_add_int(json, "conclusion", r->conclusion);
     wh_json_add_int(json, "started", r->started_ns);
     wh_json_add_int(json, "completed", r->completed_ns);
+    if (r->background)
+        cJSON_AddBoolToObject(json, "background", true);
+    wh_json_add_string(json, "control", r->control);
+    wh_json_add_string(json, "controlIds", r->control_ids);
+    wh_json_add_string(json, "parallelGroup", r->parallel_group);
     if (r->nannotations == 0)
         return json;
     cJSON *list = cJSON_AddArrayToObject(json, "annotations");
@@ -77,6 +82,10 @@ struct wh_step_record *wh_step_record_read(const cJSON *json)
     r->conclusion = (enum wh_task_result)number_in(json, "conclusion", WH_TASK_NONE, WH_TASK_ABANDONED, -1);
     r->started_ns = wh_json_int(json, "started", 0);
     r->completed_ns = wh_json_int(json, "completed", 0);
+    r->background = wh_json_bool(json, "background", false);
+    r->control = wh_strdup(wh_json_string(json, "control"));
+    r->control_ids = wh_strdup(wh_json_string(json, "controlIds"));
+    r->parallel_group = wh_strdup(wh_json_string(json, "parallelGroup"));
     const cJSON *list = wh_json_get(json, "annotations"), *item;
     int count = WH_MIN(cJSON_GetArraySize(list), MAX_KEPT_ANNOTATIONS);
     struct wh_annotation *annotations = count ? wh_calloc((size_t)count, sizeof *annotations) : NULL;
@@ -110,5 +119,8 @@ void wh_step_record_free(struct wh_step_record *r)
     drop(r->action_name);
     drop(r->ref);
     drop(r->type);
+    drop(r->control);
+    drop(r->control_ids);
+    drop(r->parallel_group);
     free(r);
 }

@@ -10,7 +10,7 @@
 #define STEPS_RETRY_MAX_MS 16000
 
 struct step {
-    struct wh_step_record record; /* id and name are ours */
+    struct wh_step_record record; /* texts are ours */
     bool dirty, under_way;
 };
 
@@ -46,6 +46,9 @@ void gh_steps_free(struct gh_steps *s)
     for (size_t i = 0; i < s->count; i++) {
         free((char *)s->steps[i].record.id);
         free((char *)s->steps[i].record.name);
+        free((char *)s->steps[i].record.control);
+        free((char *)s->steps[i].record.control_ids);
+        free((char *)s->steps[i].record.parallel_group);
     }
     free(s->steps);
     free(s);
@@ -161,6 +164,12 @@ static struct step *find(struct gh_steps *s, const char *id)
 void gh_steps_set(struct gh_steps *s, const struct wh_step_record *record)
 {
     struct step *step = find(s, record->id);
+    if (!step->record.name) { /* what never changes */
+        step->record.background = record->background;
+        step->record.control = wh_strdup(record->control);
+        step->record.control_ids = wh_strdup(record->control_ids);
+        step->record.parallel_group = wh_strdup(record->parallel_group);
+    }
     free((char *)step->record.name);
     step->record.name = wh_strdup(record->name);
     step->record.number = record->number;

@@ -82,6 +82,19 @@ static void add_time(cJSON *object, const char *name, int64_t ns, int digits)
         cJSON_AddNullToObject(object, name);
 }
 
+static void add_background(cJSON *json, const struct wh_step_record *step)
+{
+    if (step->background)
+        cJSON_AddBoolToObject(json, "is_background", true);
+    add_text(json, "background_control_type", step->control);
+    if (!step->control_ids)
+        return;
+    cJSON *list = cJSON_AddArrayToObject(json, "background_control_step_ids");
+    wh_autostrv char **ids = wh_strv_split(step->control_ids, ',');
+    for (size_t i = 0; ids[i]; i++)
+        cJSON_AddItemToArray(list, cJSON_CreateString(ids[i]));
+}
+
 cJSON *gh_step_result(const struct wh_step_record *step)
 {
     cJSON *json = cJSON_CreateObject();
@@ -103,6 +116,7 @@ cJSON *gh_step_result(const struct wh_step_record *step)
     add_time(json, "completed_at", step->completed_ns, 7);
     cJSON_AddItemToObject(json, "annotations",
                           gh_annotations(step->annotations, step->nannotations, step->number));
+    add_background(json, step);
     return json;
 }
 
@@ -143,6 +157,8 @@ cJSON *gh_step_update(const struct wh_step_record *step)
     add_time(json, "started_at", pending ? 0 : step->started_ns, 3);
     add_time(json, "completed_at", completed ? step->completed_ns : 0, 3);
     wh_json_add_int(json, "conclusion", update_conclusion(step));
+    add_background(json, step);
+    add_text(json, "parallel_group_id", step->parallel_group);
     return json;
 }
 

@@ -45,21 +45,48 @@ static int read_reference(struct wh_step_reference *r, const cJSON *step, struct
                    type);
 }
 
-/* Kinds of steps that this runner has no machinery for: a clear word is better than a job that behaves
- * otherwise. */
-static int check_kind(const cJSON *json, struct wh_error *err)
+/* A step that controls background steps: what it is, and which ones it means. */
+static int read_control(struct wh_step *s, const cJSON *json, struct wh_error *err)
 {
-    if (wh_message_enum(json, "type", "backgroundStepControl", 5)) {
+    static const char *const kinds[] = {"wait", "wait-all", "cancel"};
+    const cJSON *list, *item;
+    s->control = wh_json_text(json, "controlType");
+    bool known = false;
+    for (size_t i = 0; i < WH_COUNT(kinds); i++)
+        known = known || wh_streq(s->control, kinds[i]);
+    if (!known) {
         wh_autofree char *control = shown(json, "controlType");
-        return wh_fail(err, WH_E_UNSUPPORTED, "controls background steps ('%s'), which are not supported yet",
+        return wh_fail(err, WH_E_PARSE, "controlType '%s' is unknown (wait, wait-all or cancel is expected)",
                        control);
     }
+    if (wh_message_list(json, "stepIds", false, WH_MAX_MESSAGE_STEPS, &list, err) < 0)
+        return -1;
+    cJSON_ArrayForEach(item, list)
+    {
+        if (!cJSON_IsString(item))
+            return wh_fail(err, WH_E_PARSE, "stepIds holds something that is no text");
+        wh_strv_add(&s->step_ids, item->valuestring);
+    }
+    s->reference.type = WH_REFERENCE_SCRIPT; /* it has none */
+    if (!s->name)
+        s->name = wh_strdup(s->control);
+    s->context_name = wh_strdup(s->name);
+    free(s->condition);
+    s->condition = wh_strdup("always()");
+    return wh_message_token(json, "displayNameToken", "displayNameToken", &s->display_name_token, err);
+}
+
+/* 1: a step that controls others; 0: an action or a script. */
+static int read_kind(struct wh_step *s, const cJSON *json, struct wh_error *err)
+{
+    s->background = wh_json_bool(json, "background", false);
+    s->parallel_group = wh_json_text(json, "parallelGroupId");
+    if (wh_message_enum(json, "type", "backgroundStepControl", 5))
+        return read_control(s, json, err) < 0 ? -1 : 1;
     if (wh_json_get(json, "type") && !wh_message_enum(json, "type", "action", 4)) {
         wh_autofree char *type = shown(json, "type");
         return wh_fail(err, WH_E_PARSE, "type '%s' is unknown (action is expected)", type);
     }
-    if (wh_json_bool(json, "background", false))
-        return wh_fail(err, WH_E_UNSUPPORTED, "is a background step, which are not supported yet");
     return 0;
 }
 
@@ -77,13 +104,16 @@ static int read_step(struct wh_step *s, const cJSON *json, struct wh_error *err)
     if (!cJSON_IsObject(json))
         return wh_fail(err, WH_E_PARSE, "is no object");
     s->name = wh_json_text(json, "name");
-    if (check_kind(json, err) < 0)
+    int kind = read_kind(s, json, err);
+    if (kind < 0)
         return -1;
     s->id = wh_json_text(json, "id");
     if (!s->id || !*s->id)
         return wh_fail(err, WH_E_PARSE, "id is missing");
-    s->context_name = wh_json_text(json, "contextName");
     s->display_name = wh_json_text(json, "displayName");
+    if (kind == 1)
+        return 0;
+    s->context_name = wh_json_text(json, "contextName");
     s->condition = wh_json_text(json, "condition");
     if (!s->condition)
         s->condition = wh_strdup("");

@@ -63,4 +63,7 @@ void wh_step_clear(struct wh_step *s)
     free(s->condition);
     wh_token_free(s->continue_on_error);
     wh_token_free(s->timeout_minutes);
+    free(s->control);
+    wh_strv_free(s->step_ids);
+    free(s->parallel_group);
 }

@@ -79,7 +79,7 @@ static int set_output(struct wh_job *j, const struct wh_run *run, const struct w
     warn_deprecated(j, c);
     if (need_name(c, &name, err) < 0)
         return -1;
-    if (wh_context_output(j, run->step, name, c->data, err) < 0)
+    if (wh_run_leave_output(j, run, name, c->data, err) < 0)
         return -1;
     wh_say_debug(j, "='%s'", c->data);
     return 0;
@@ -102,7 +102,7 @@ static int set_env(struct wh_job *j, struct wh_run *run, const struct wh_command
     const char *name;
     if (refuse_unsecure(j, run, c, err) < 0 || need_name(c, &name, err) < 0)
         return -1;
-    return wh_set_env(j, name, c->data, err);
+    return wh_run_leave_env(j, run, name, c->data, err);
 }
 
 static int add_path(struct wh_job *j, struct wh_run *run, const struct wh_command *c, struct wh_error *err)
@@ -111,7 +111,7 @@ static int add_path(struct wh_job *j, struct wh_run *run, const struct wh_comman
         return -1;
     if (c->data[0] == '\0')
         return wh_fail(err, WH_E_ARGUMENT, "Required data is missing in ##[add-path] command.");
-    wh_environ_add_path(j, c->data);
+    wh_run_leave_path(j, run, c->data);
     return 0;
 }
 

@@ -33,11 +33,6 @@ int wh_files_make(struct wh_job *j, struct wh_run *run, struct wh_error *err)
     return 0;
 }
 
-int wh_set_env(struct wh_job *j, const char *name, const char *value, struct wh_error *err)
-{
-    return wh_context_keep(j, j->env, name, value, err);
-}
-
 struct target {
     struct wh_job *job;
     struct wh_run *run;
@@ -60,7 +55,7 @@ static int env_pair(void *arg, struct wh_view name, struct wh_view value, struct
     }
     wh_autofree char *name_text = wh_view_dup(name);
     wh_autovalue *text = wh_value_stringn(value.data, value.len);
-    if (wh_set_env(t->job, name_text, wh_value_text(text), err) < 0)
+    if (wh_run_leave_env(t->job, t->run, name_text, wh_value_text(text), err) < 0)
         return -1;
     wh_say_debug(t->job, "%s='%s'", name_text, wh_value_text(text));
     return 0;
@@ -73,7 +68,7 @@ static int output_pair(void *arg, struct wh_view name, struct wh_view value, str
         return -1;
     wh_autofree char *name_text = wh_view_dup(name);
     wh_autovalue *text = wh_value_stringn(value.data, value.len);
-    if (wh_context_output(t->job, t->run->step, name_text, wh_value_text(text), err) < 0)
+    if (wh_run_leave_output(t->job, t->run, name_text, wh_value_text(text), err) < 0)
         return -1;
     wh_say_debug(t->job, "Set output %s = %s", name_text, wh_value_text(text));
     return 0;
@@ -96,7 +91,7 @@ static int path_line(void *arg, struct wh_view line, struct wh_error *err)
     (void)err;
     const struct target *t = arg;
     wh_autofree char *folder = wh_view_dup(line);
-    wh_environ_add_path(t->job, folder);
+    wh_run_leave_path(t->job, t->run, folder);
     return 0;
 }
 

@@ -77,7 +77,9 @@ struct wh_run {
     char *files[7];      /* file commands, in the order of wh_file_commands */
     bool command_failed; /* a workflow or file command could not be processed */
     bool canceled, timed_out;
-    enum wh_task_result result; /* outcome */
+    struct wh_job *job;               /* once it has a process */
+    struct wh_background *background; /* it runs beside others; NULL */
+    enum wh_task_result result;       /* outcome */
 };
 
 struct wh_matcher;
@@ -161,6 +163,9 @@ struct wh_job {
     bool cancel_seen;      /* and acted on */
     struct wh_child *child;
     struct wh_run *running;
+    struct wh_run **backgrounds; /* those that were started, borrowed */
+    size_t nbackgrounds;
+    bool background_busy;
     int *cgroups; /* of steps, owned: what they left is killed at the job's end */
     size_t ncgroups;
 
@@ -194,6 +199,7 @@ struct wh_timeline *wh_job_record(struct wh_job *j, const char *id, const char *
 void wh_job_start_record(struct wh_job *j, struct wh_timeline *r);
 void wh_job_complete_record(struct wh_job *j, struct wh_timeline *r, enum wh_task_result conclusion);
 void wh_job_flush_lines(struct wh_job *j);
+void wh_job_flush_record(struct wh_job *j, struct wh_timeline *r);
 /* To the current record: one write, masked, one stamp; prefix "##[error]" etc. or "". */
 void wh_say_text(struct wh_job *j, const char *prefix, const char *text, size_t len);
 void wh_say(struct wh_job *j, const char *fmt, ...) WH_PRINTF(2, 3);
@@ -262,6 +268,10 @@ void wh_run_start(struct wh_job *j, struct wh_run *run);
 /* Lets the loop turn until j->child is through, and judges how it ended. */
 void wh_run_wait(struct wh_job *j, struct wh_run *run);
 void wh_job_see_cancel(struct wh_job *j);
+/* The process of a step that nobody waits for, with all that comes before it; NULL: the result says why. */
+struct wh_child *wh_run_begin(struct wh_job *j, struct wh_run *run);
+/* The result from how j->child ended. */
+void wh_run_judge(struct wh_job *j, struct wh_run *run);
 /* The condition for its stage. */
 const char *wh_run_condition(const struct wh_run *run);
 /* What continue-on-error makes of the result. */
@@ -291,6 +301,30 @@ int wh_fetch_node(struct wh_job *j, int major, const char *folder, struct wh_err
 struct wh_value *wh_inputs_evaluate(struct wh_job *j, struct wh_run *run, struct wh_error *err);
 /* "Run owner/repo@ref" with inputs and env; "Post job cleanup." */
 void wh_inputs_say_header(struct wh_job *j, const struct wh_run *run, const struct wh_value *inputs);
+
+/* ---- background.c: background steps ---- */
+#define WH_BACKGROUND_STEPS 10 /* at once, unless the message says otherwise; more wait */
+extern const struct wh_special wh_background_control;
+void wh_background_add_wait(struct wh_job *j);
+void wh_background_describe(struct wh_job *j, size_t main); /* in its record */
+void wh_background_start(struct wh_job *j, struct wh_run *run);
+void wh_background_turn(
+    struct wh_job *j); /* after each turn of the loop: those that ended, those that wait */
+void wh_background_cancel(struct wh_job *j);
+void wh_background_end(struct wh_job *j); /* of all, before post steps; their results become the job's */
+void wh_background_resume(struct wh_job *j);
+void wh_background_flush_lines(struct wh_job *j);
+void wh_background_free(struct wh_background *b);
+/* For a child's events; data is its run. */
+void wh_run_line(void *run, const char *line, size_t len);
+void wh_run_frame(void *run, struct wh_frame *frame);
+bool wh_run_hold(void *run);
+/* What a step leaves to those after it, or to those that wait for it. */
+int wh_run_leave_output(struct wh_job *j, const struct wh_run *run, const char *name, const char *value,
+                        struct wh_error *err);
+int wh_run_leave_env(struct wh_job *j, const struct wh_run *run, const char *name, const char *value,
+                     struct wh_error *err);
+void wh_run_leave_path(struct wh_job *j, const struct wh_run *run, const char *folder);
 
 /* ---- special.c: steps of the runner's own; hooks ---- */
 struct wh_run *wh_special_new(const struct wh_special *special, const char *display, const char *text);
@@ -400,7 +434,6 @@ enum {
 };
 int wh_files_make(struct wh_job *j, struct wh_run *run, struct wh_error *err);
 void wh_files_process(struct wh_job *j, struct wh_run *run);
-int wh_set_env(struct wh_job *j, const char *name, const char *value, struct wh_error *err);
 
 /* ---- matcher.c: problem matchers ---- */
 /* Tries one line of output; true if it was logged as an issue. */

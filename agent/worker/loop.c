@@ -127,6 +127,7 @@ int wh_job_receive(struct wh_job *j, struct wh_error *err)
 void wh_job_turn(struct wh_job *j)
 {
     uv_run(&j->loop, UV_RUN_ONCE);
+    wh_background_turn(j);
 }
 
 void wh_job_turn_now(struct wh_job *j)

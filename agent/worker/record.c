@@ -12,6 +12,7 @@ void wh_timeline_clear(struct wh_timeline *r)
     free(r->ref_name);
     free(r->action_name);
     free(r->ref);
+    free(r->control_ids);
     wh_str_free(&r->waiting);
     *r = (struct wh_timeline){0};
 }
@@ -52,6 +53,10 @@ struct wh_step_record wh_timeline_view(const struct wh_timeline *r)
                                    .conclusion = r->conclusion,
                                    .started_ns = r->started_ns,
                                    .completed_ns = r->completed_ns,
+                                   .background = r->background,
+                                   .control = r->control,
+                                   .control_ids = r->control_ids,
+                                   .parallel_group = r->parallel_group,
                                    .annotations = r->annotations,
                                    .nannotations = r->nannotations};
 }

@@ -30,6 +30,11 @@ struct wh_timeline {
     struct wh_str waiting; /* stamped lines that the sink has not got yet */
     uint64_t waiting_lines;
     int log; /* the sink's; 0: none yet */
+
+    bool
+        background; /* and what belongs to background steps (wherry/github/job.h); borrowed but for the ids */
+    const char *control, *parallel_group;
+    char *control_ids;
 };
 void wh_timeline_clear(struct wh_timeline *r);
 void wh_timeline_set_name(struct wh_timeline *r, const char *masked);

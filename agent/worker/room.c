@@ -22,11 +22,17 @@ static bool full(struct wh_job *j)
     return j->sink && j->sink->ops->full && j->sink->ops->full(j->sink);
 }
 
+static void resume(struct wh_job *j)
+{
+    if (j->child)
+        wh_child_resume(j->child);
+    wh_background_resume(j);
+}
+
 static void on_bound(void *data)
 {
     struct wh_job *j = data;
-    if (j->child)
-        wh_child_resume(j->child); /* it asks again, and hears no */
+    resume(j); /* they ask again, and hear no */
 }
 
 static void end_wait(struct wh_job *j)
@@ -94,8 +100,8 @@ void wh_room_turn(struct wh_job *j)
     struct wh_room *room = &j->room;
     if (!room->since_ms && !room->leaving_out)
         return;
-    if (!wh_room_hold(j) && j->child)
-        wh_child_resume(j->child);
+    if (!wh_room_hold(j))
+        resume(j);
 }
 
 /* The step is over: what is missing is told in its own log. */

@@ -41,10 +41,17 @@ static void hand_on(struct wh_job *j, struct wh_timeline *r)
     r->waiting_lines = 0;
 }
 
+void wh_job_flush_record(struct wh_job *j, struct wh_timeline *r)
+{
+    hand_on(j, r);
+}
+
 void wh_job_flush_lines(struct wh_job *j)
 {
     if (j->current && j->sink)
         hand_on(j, j->current);
+    if (j->sink)
+        wh_background_flush_lines(j);
 }
 
 void wh_job_complete_record(struct wh_job *j, struct wh_timeline *r, enum wh_task_result conclusion)

@@ -220,7 +220,8 @@ struct wh_child *wh_run_child(struct wh_job *j, struct wh_process_options *optio
         options->cgroups[options->ncgroups++] = cgroup;
     }
     struct wh_child_events events = {
-        .line = wh_output_line, .frame = wh_action_frame, .hold = wh_room_hold, .data = j};
+        .line = wh_run_line, .frame = wh_run_frame, .hold = wh_run_hold, .data = j->running};
+    j->running->job = j;
     return wh_child_start(&j->loop, options, fn, data, &events, NULL, err);
 }
 

@@ -24,6 +24,7 @@ void wh_run_free(struct wh_run *run)
         wh_timeline_clear(run->record);
         free(run->record);
     }
+    wh_background_free(run->background);
     free(run->display);
     free(run->text);
     if (run->own_step)
@@ -123,10 +124,22 @@ void wh_steps_find(struct wh_job *j)
     for (size_t i = 0; i < j->message->nsteps; i++) {
         struct wh_run *run = wh_run_new(&j->message->steps[i]);
         run->state = wh_value_object_case_sensitive();
-        wh_run_find_native(j, run);
+        run->special = run->step->control ? &wh_background_control : NULL;
+        if (!run->special)
+            wh_run_find_native(j, run);
         j->mains = wh_reallocarray(j->mains, j->nmains + 1, sizeof(struct wh_run *));
         j->mains[j->nmains++] = run;
     }
+    wh_background_add_wait(j);
+}
+
+/* Of a step that controls others: the literal, else its name. */
+static char *control_name(const struct wh_step *step)
+{
+    const struct wh_token *t = step->display_name_token;
+    return wh_strdup(t && t->type == WH_TOKEN_STRING ? t->text
+                     : step->display_name            ? step->display_name
+                                                     : step->name);
 }
 
 static struct wh_run *other_stage(struct wh_run *main, enum wh_stage stage)
@@ -141,12 +154,24 @@ static struct wh_run *other_stage(struct wh_run *main, enum wh_stage stage)
     return run;
 }
 
-static void show(struct wh_job *j, struct wh_run *run, const char *id, int number)
+static void make_record(struct wh_job *j, struct wh_run *run, const char *id, int number)
 {
     run->record = wh_job_record(j, id, run->display, number);
     run->record->ref_name = wh_strdup(id ? run->step->name : run->record->id);
     describe_record(run);
+}
+
+static void show(struct wh_job *j, struct wh_run *run, const char *id, int number)
+{
+    make_record(j, run, id, number);
     j->sink->ops->state(j->sink, run->record);
+}
+
+static void show_main(struct wh_job *j, size_t i)
+{
+    make_record(j, j->mains[i], j->mains[i]->step->id, j->next_number++);
+    wh_background_describe(j, i);
+    j->sink->ops->state(j->sink, j->mains[i]->record);
 }
 
 void wh_special_add_pre(struct wh_job *j, struct wh_run *run)
@@ -178,7 +203,10 @@ void wh_steps_queue(struct wh_job *j)
     for (size_t i = 0; i < j->nmains; i++) {
         struct wh_template_env env = wh_context_template(j, WH_PLACE_STEP);
         env.eval.trace = NULL;
-        j->mains[i]->display = wh_step_display_name(j->mains[i]->step, &env);
+        if (!j->mains[i]->special)
+            j->mains[i]->display = wh_step_display_name(j->mains[i]->step, &env);
+        else if (!j->mains[i]->display)
+            j->mains[i]->display = control_name(j->mains[i]->step);
         wh_strv_free(env.errors);
     }
     wh_hooks_add_started(j);
@@ -188,7 +216,7 @@ void wh_steps_queue(struct wh_job *j)
         if (wh_run_has_pre(j->mains[i]))
             wh_special_add_pre(j, other_stage(j->mains[i], WH_STAGE_PRE));
     for (size_t i = 0; i < j->nmains; i++)
-        show(j, j->mains[i], j->mains[i]->step->id, j->next_number++);
+        show_main(j, i);
     wh_hooks_add_completed(j);
 }
 
@@ -255,7 +283,7 @@ enum wh_task_result wh_run_conclusion(struct wh_job *j, const struct wh_run *run
 
 static void complete(struct wh_job *j, struct wh_run *run, enum wh_task_result conclusion)
 {
-    if (!run->main)
+    if (!run->main && !run->step->background) /* of those that are skipped nothing is seen, as at GitHub */
         wh_context_result(j, run->step, run->result, conclusion);
     if (conclusion == WH_TASK_FAILED)
         wh_job_merge_result(j, WH_TASK_FAILED);
@@ -321,6 +349,7 @@ void wh_job_see_cancel(struct wh_job *j)
         wh_say_error(j, "%s", shutdown_text);
         wh_job_annotate(j, WH_ANNOTATION_FAILURE, shutdown_text);
     }
+    wh_background_cancel(j);
     if (!j->running)
         return;
     ask_again(j);
@@ -386,17 +415,21 @@ static void wait_for_child(struct wh_job *j, const struct wh_run *run)
 
 /* ---- one step ---- */
 
-static void judge(struct wh_job *j, struct wh_run *run)
+void wh_run_judge(struct wh_job *j, struct wh_run *run)
 {
     int code = wh_child_exit(j->child)->code;
     if (run->timed_out) {
         if (run->parent)
             wh_say_error(j, "The action has timed out.");
+        else if (run->background)
+            wh_say_error(j, "The background step '%s' has timed out after %.0f minutes.", run->display,
+                         run->minutes);
         else
             wh_say_error(j, "The action '%s' has timed out after %.0f minutes.", run->display, run->minutes);
         run->result = WH_TASK_FAILED;
     } else if (run->canceled) {
-        wh_say_error(j, "The operation was canceled.");
+        if (!run->background)
+            wh_say_error(j, "The operation was canceled.");
         run->result = WH_TASK_CANCELED;
     } else if (code != 0) {
         /* Actions say themselves what went wrong. */
@@ -424,7 +457,7 @@ void wh_run_wait(struct wh_job *j, struct wh_run *run)
 {
     wait_for_child(j, run);
     wh_room_step_end(j);
-    judge(j, run);
+    wh_run_judge(j, run);
     wh_child_free(wh_steal(&j->child));
 }
 
@@ -540,10 +573,39 @@ void wh_run_start(struct wh_job *j, struct wh_run *run)
     wh_run_execute(j, run);
 }
 
+struct wh_child *wh_run_begin(struct wh_job *j, struct wh_run *run)
+{
+    wh_autoerror err = {0};
+    struct wh_child *child = NULL;
+    run->result = WH_TASK_FAILED;
+    if (is_local(run) && wh_actions_prepare_local(j, run, &err) < 0) {
+        wh_say_error(j, "%s", wh_error_text(&err));
+        return NULL;
+    }
+    if (run->foreign && run->foreign->manifest->kind == WH_MANIFEST_COMPOSITE) {
+        wh_say_error(
+            j, "A composite action can not run as a background step on this runner yet: let it run as an "
+               "ordinary step, or put what it starts into a `run` step.");
+        return NULL;
+    }
+    wh_run_register_post(j, run);
+    if (wh_dirs_write_event(j, &err) == 0 && wh_files_make(j, run, &err) == 0) {
+        set_action(j, &run->step->reference);
+        child = start(j, run, &err);
+        set_action(j, NULL);
+    }
+    if (!child)
+        wh_say_error(j, "%s", wh_error_text(&err));
+    return child;
+}
+
 static void run_step(struct wh_job *j, struct wh_run *run)
 {
     wh_job_see_cancel(j);
-    wh_job_start_record(j, run->record);
+    if (run->step->background)
+        j->current = run->record; /* it starts when there is a place for it */
+    else
+        wh_job_start_record(j, run->record);
     run->commands.echo = j->debug;
     wh_object_set_text(j->github, "action", run->step->name);
     if (wh_run_evaluate_env(j, run) < 0) {
@@ -566,6 +628,12 @@ static void run_step(struct wh_job *j, struct wh_run *run)
         complete(j, run, run->result);
         return;
     }
+    if (run->step->background) {
+        j->current = NULL; /* GitHub's runner says nothing of a time-out that can't be evaluated here */
+        run->minutes = timeout_minutes(j, run);
+        wh_background_start(j, run);
+        return;
+    }
     wh_say_debug(j, "Starting: %s", run->display);
     run->minutes = timeout_minutes(j, run);
     if (run->minutes > 0)
@@ -582,6 +650,7 @@ void wh_steps_run(struct wh_job *j)
         run_step(j, j->pres[i]);
     for (size_t i = 0; i < j->nmains; i++)
         run_step(j, j->mains[i]);
+    wh_background_end(j);
     for (size_t i = j->nposts; i-- > 0;)
         run_step(j, j->posts[i]);
 }

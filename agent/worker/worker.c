@@ -202,6 +202,7 @@ static void job_clear(struct wh_job *j)
     free(j->node_version);
     free(j->pres);
     free(j->mains);
+    free(j->backgrounds);
     free(j->posts);
     free(j->records);
     free(j->completed);

@@ -67,6 +67,10 @@ struct wh_step_record {
     enum wh_step_status status;
     enum wh_task_result conclusion;   /* NONE until completed */
     int64_t started_ns, completed_ns; /* wall clock; 0: not yet */
+    bool background;                  /* the steps after it don't wait for it */
+    const char *control;              /* "wait", "wait-all", "cancel" of background steps; optional */
+    const char *control_ids;          /* of which: GUIDs without dashes, with commas between them; optional */
+    const char *parallel_group;       /* optional */
     const struct wh_annotation *annotations;
     size_t nannotations;
 };

@@ -35,6 +35,10 @@ struct wh_step {
     struct wh_token *continue_on_error; /* NULL if absent */
     struct wh_token *timeout_minutes;   /* NULL if absent */
     bool enabled;
+    bool background;      /* those after it don't wait for it */
+    char *control;        /* "wait", "wait-all", "cancel": a step that controls background steps; NULL */
+    char **step_ids;      /* of control: their context names */
+    char *parallel_group; /* passed on; NULL */
 };
 
 /* From the text of `uses:`: docker://IMAGE, ./path, owner/repo[/path]@ref. The error says what is expected,
@@ -91,8 +95,8 @@ struct wh_job_message {
     size_t nsteps;
 };
 
-/* Errors name the field ("job message: steps[3].reference.type: ..."). Unknown step types and background
- * steps are refused. NULL on failure. */
+/* Errors name the field ("job message: steps[3].reference.type: ..."). Unknown step types are refused. NULL
+ * on failure. */
 struct wh_job_message *wh_message_parse(const char *text, size_t len, struct wh_error *err);
 struct wh_job_message *wh_message_from_json(const cJSON *json, struct wh_error *err);
 void wh_message_free(struct wh_job_message *m);

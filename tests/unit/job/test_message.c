@@ -181,10 +181,14 @@ static void test_refused(void **state)
     check("steps", "[{\"type\":\"task\",\"name\":\"x\"}]",
           "job message: steps[0] ('x'): type 'task' is unknown (action is expected)");
     check("steps", "[{\"type\":9}]", "job message: steps[0]: type '9' is unknown (action is expected)");
-    check("steps", "[{\"type\":\"backgroundStepControl\",\"controlType\":\"wait-all\"}]",
-          "job message: steps[0]: controls background steps ('wait-all'), which are not supported yet");
-    check("steps", STEP("\"background\":true,\"reference\":{\"type\":\"script\"}"),
-          "job message: steps[0] ('one'): is a background step, which are not supported yet");
+    check("steps", "[{\"type\":\"backgroundStepControl\",\"id\":\"x\",\"controlType\":\"wait-some\"}]",
+          "job message: steps[0]: controlType 'wait-some' is unknown (wait, wait-all or cancel is expected)");
+    check("steps", "[{\"type\":5,\"id\":\"x\",\"controlType\":\"wait\",\"stepIds\":[1]}]",
+          "job message: steps[0]: stepIds holds something that is no text");
+    check("steps", "[{\"type\":5,\"controlType\":\"wait\"}]",
+          "job message: steps[0] ('wait'): id is missing");
+    check("steps", "[{\"type\":5,\"id\":\"x\",\"controlType\":\"cancel\",\"stepIds\":[\"a\"]}]", "ok");
+    check("steps", STEP("\"background\":true,\"reference\":{\"type\":\"script\"}"), "ok");
     check("steps", STEP("\"reference\":{\"type\":\"plugin\"}"),
           "job message: steps[0] ('one'): reference.type 'plugin' is unknown (repository, containerRegistry "
           "or script is "
