@@ -3,11 +3,26 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "build/solve.h"
+#include "build/remote.h"
 
 #include "wherry/base/fs.h"
 #include "wherry/container/rootfs.h"
 #include "wherry/container/user.h"
+
+static bool has_paths(const struct wh_df_step *step)
+{
+    for (size_t i = 0; i < step->nsources; i++)
+        if (step->sources[i].kind == WH_DF_ADD_PATH)
+            return true;
+    return false;
+}
+
+static int missing_in_nothing(const char *path, struct wh_error *err)
+{
+    wh_error_clear(err);
+    return wh_fail(err, WH_E_NOT_FOUND, "lstat %s%s: no such file or directory", path[0] == '/' ? "" : "/",
+                   path);
+}
 
 /* What the files of a step are, from an opened origin. */
 static int collect(const struct wh_df_step *step, const struct from *from, struct wh_ignore *exclude,
@@ -20,9 +35,13 @@ static int collect(const struct wh_df_step *step, const struct from *from, struc
                            .ignore = from->ignore,
                            .exclude = exclude};
     for (size_t i = 0; i < step->nsources; i++)
-        if (source_collect(out, step->sources[i].path, err) < 0)
-            return wh_wrap(err, "failed to compute cache key: failed to calculate checksum of ref %s",
-                           from->context ? "context" : "stage");
+        if (step->sources[i].kind == WH_DF_ADD_PATH &&
+            (step->instr->parents ? source_collect_parents : source_collect)(out, step->sources[i].path,
+                                                                             err) < 0)
+            return from->empty
+                       ? missing_in_nothing(step->sources[i].path, err)
+                       : wh_wrap(err, "failed to compute cache key: failed to calculate checksum of ref %s",
+                                 from->context ? "context" : "stage");
     return 0;
 }
 
@@ -45,6 +64,8 @@ static void add_fields(const struct wh_df_step *step, struct key *k)
     key_text(k, step->chmod.given ? step->chmod.text : NULL);
     key_list(k, step->instr->excludes);
     key_number(k, step->instr->link);
+    if (step->instr->parents)
+        key_text(k, "parents");
     key_number(k, step->instr->unpack);
     key_number(k, step->nfiles);
     for (size_t i = 0; i < step->nfiles; i++) {
@@ -97,11 +118,30 @@ static int source_fields(struct build *b, const char *platform, const struct wh_
     return status;
 }
 
+/* Files and repositories by address count by what is there now. */
+static int remote_fields(struct build *b, const struct wh_df_step *step, struct key *k, struct wh_error *err)
+{
+    for (size_t i = 0; i < step->nsources; i++) {
+        const struct wh_df_copy_source *source = &step->sources[i];
+        struct remote remote;
+        if (source->kind == WH_DF_ADD_PATH)
+            continue;
+        if (remote_get(b, source, step->checksum, step->instr->keep_git_dir == WH_DF_TRUE, &remote, err) < 0)
+            return -1;
+        wh_autofree char *name = source->kind == WH_DF_ADD_URL ? remote_file_name(source->path) : NULL;
+        key_text(k, name);
+        key_digest(k, &remote.digest);
+    }
+    return 0;
+}
+
 int add_key(struct build *b, struct stage *s, const struct wh_df_step *step, bool definition, struct key *k,
             struct wh_digest *files, struct wh_error *err)
 {
     add_fields(step, k);
-    if (step->nsources == 0)
+    if (remote_fields(b, step, k, err) < 0)
+        return -1;
+    if (!has_paths(step))
         return 0;
     return source_fields(b, b->plan->stages[s->index].platform, step, definition, k, files, err);
 }
@@ -139,15 +179,9 @@ static int make_workdir(struct build *b, const struct wh_df_step *step, int root
     return copy_make_dirs(root, path, uid, gid, -1, &created, err);
 }
 
-static int copy_files(struct build *b, struct stage *s, const struct wh_df_step *step, struct copy *c,
+static int copy_paths(struct build *b, struct stage *s, const struct wh_df_step *step, struct copy *c,
                       struct wh_digest *files, struct wh_error *err)
 {
-    for (size_t i = 0; i < step->nfiles; i++)
-        if (copy_content(c, step->files[i].name, step->files[i].content, strlen(step->files[i].content),
-                         err) < 0)
-            return -1;
-    if (step->nsources == 0)
-        return 0;
     struct from from;
     struct source source = {0};
     struct wh_ignore *exclude;
@@ -170,6 +204,49 @@ static int copy_files(struct build *b, struct stage *s, const struct wh_df_step 
     }
     wh_ignore_free(exclude);
     return status;
+}
+
+static int copy_remote(struct build *b, const struct wh_df_step *step, const struct wh_df_copy_source *source,
+                       struct copy *c, struct wh_error *err)
+{
+    struct remote remote;
+    struct from from;
+    struct wh_ignore *exclude;
+    if (remote_get(b, source, step->checksum, step->instr->keep_git_dir == WH_DF_TRUE, &remote, err) < 0 ||
+        exclude_of(step, &exclude, err) < 0)
+        return -1;
+    int status = from_open_tree(b, remote.layer, &from, err);
+    if (status == 0) {
+        bool file = source->kind == WH_DF_ADD_URL;
+        wh_autofree char *name = file ? remote_file_name(source->path) : NULL;
+        struct source files = {.root = from.root, .whole = true, .exclude = exclude};
+        c->own_owner = c->xattrs = false;
+        c->rehash = false;
+        c->unpack = file && step->instr->unpack == WH_DF_TRUE;
+        status = source_collect(&files, name ? name : "", err);
+        if (status == 0)
+            status = copy_source(c, &files, err);
+        source_clear(&files);
+        if (from_close(&from, status == 0 ? err : NULL) < 0)
+            status = -1;
+    }
+    wh_ignore_free(exclude);
+    return status;
+}
+
+static int copy_files(struct build *b, struct stage *s, const struct wh_df_step *step, struct copy *c,
+                      struct wh_digest *files, struct wh_error *err)
+{
+    for (size_t i = 0; i < step->nfiles; i++)
+        if (copy_content(c, step->files[i].name, step->files[i].content, strlen(step->files[i].content),
+                         err) < 0)
+            return -1;
+    if (has_paths(step) && copy_paths(b, s, step, c, files, err) < 0)
+        return -1;
+    for (size_t i = 0; i < step->nsources; i++)
+        if (step->sources[i].kind != WH_DF_ADD_PATH && copy_remote(b, step, &step->sources[i], c, err) < 0)
+            return -1;
+    return 0;
 }
 
 static int fill(struct build *b, struct stage *s, const struct wh_df_step *step, int root, bool empty,

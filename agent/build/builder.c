@@ -6,6 +6,7 @@
 #include "build/output.h"
 
 #include "wherry/base/log.h"
+#include "wherry/net/http.h"
 
 static int open_store(struct build *b, struct wh_error *err)
 {
@@ -137,6 +138,9 @@ static void build_clear(struct build *b)
         free(b->images[i].name);
         wh_oci_image_free(b->images[i].image);
     }
+    for (size_t i = 0; i < b->nremotes; i++)
+        free(b->remotes[i].name);
+    wh_http_client_free(b->http);
     for (size_t i = 0; i < WH_COUNT(b->ignores); i++)
         wh_ignore_free(b->ignores[i]);
     wh_oci_free(b->oci);

@@ -351,7 +351,7 @@ static int unpack_archive(struct job *j, const struct match *m, bool *is_archive
     if (inroot_resolve(c->root, c->dest, true, false, &dest, err) < 0)
         return -1;
     bool created;
-    if (copy_make_dirs(c->root, dest, 0, 0, -1, &created, err) < 0)
+    if (copy_make_dirs(c->root, dest, c->chown ? c->uid : 0, c->chown ? c->gid : 0, -1, &created, err) < 0)
         return -1;
     wh_autoclose int dirfd = inroot_open_dir(c->root, dest, false, err);
     if (dirfd < 0)

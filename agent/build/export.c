@@ -82,6 +82,9 @@ static int add_history(struct exporting *x, cJSON *config, struct wh_error *err)
         free(created);
         created = time_text(seconds * 1000000000);
     }
+    size_t folders = at; /* layers of contexts that a stage stands on: they have no instruction */
+    while (at < state->n && state->layers[at].source)
+        at++;
     for (size_t i = 0; i < eval->nhistory; i++) {
         const struct wh_df_history *h = &eval->history[i];
         if (!h->empty_layer) {
@@ -94,6 +97,10 @@ static int add_history(struct exporting *x, cJSON *config, struct wh_error *err)
             at++;
         }
         wh_image_config_add_history(config, created, h->created_by, NULL, h->empty_layer);
+    }
+    for (; folders < state->n && state->layers[folders].source; folders++) {
+        wh_autofree char *text = wh_printf("local source for %s", state->layers[folders].source);
+        wh_image_config_add_history(config, created, text, "buildkit.exporter.image.v0", false);
     }
     wh_image_config_set_created(config, created);
     return 0;

@@ -1,5 +1,6 @@
 /* Base images and images that files are copied from: each resolved once per build. */
 #include "build/solve.h"
+#include "wherry/dockerfile/eval.h"
 
 static void notice(void *data, const char *line)
 {
@@ -32,6 +33,34 @@ struct wh_oci *build_oci(struct build *b, struct wh_error *err)
     return oci;
 }
 
+static bool has_upper(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (text[i] >= 'A' && text[i] <= 'Z')
+            return true;
+    return false;
+}
+
+/* In BuildKit's words. */
+static int bad_reference(const char *text, struct wh_error *err)
+{
+    const char *slash = strchr(text, '/');
+    const char *path =
+        slash && (memchr(text, '.', (size_t)(slash - text)) || memchr(text, ':', (size_t)(slash - text)) ||
+                  wh_starts_with(text, "localhost/") || has_upper(text, (size_t)(slash - text)))
+            ? slash + 1
+            : text;
+    size_t len = strcspn(path, ":@");
+    wh_error_clear(err);
+    if (has_upper(path, len))
+        return wh_fail(
+            err, WH_E_ARGUMENT,
+            "failed to parse stage name \"%s\": invalid reference format: repository name (%.*s) must be "
+            "lowercase",
+            text, (int)len, path);
+    return wh_fail(err, WH_E_ARGUMENT, "failed to parse stage name \"%s\": invalid reference format", text);
+}
+
 static int resolve(struct build *b, const char *text, const char *platform_text, struct wh_oci_image **out,
                    struct wh_error *err)
 {
@@ -41,13 +70,17 @@ static int resolve(struct build *b, const char *text, const char *platform_text,
     if (!oci || wh_platform_parse(platform_text, &platform, err) < 0)
         return -1;
     if (wh_ref_parse(text, &ref, err) < 0)
-        return wh_wrap(err, "failed to parse stage name \"%s\"", text);
+        return bad_reference(text, err);
     wh_autofree char *full = wh_ref_text(&ref);
     wh_autofree char *title = wh_printf("[internal] load metadata for %s", full);
     uint64_t vertex = report_start(&b->report, title, NULL);
     int status = wh_oci_resolve(oci, &ref, &platform, b->request->pull ? WH_RESOLVE_PULL : WH_RESOLVE_DEFAULT,
                                 out, err);
     report_end(&b->report, vertex, status, err);
+    if (status < 0 && err && err->code == WH_E_NOT_FOUND) {
+        wh_error_clear(err);
+        wh_fail(err, WH_E_NOT_FOUND, "%s: not found", full);
+    }
     return status < 0 ? wh_wrap(err, "%s: failed to resolve source metadata for %s", text, full) : 0;
 }
 
@@ -86,9 +119,14 @@ int named_get(struct build *b, const struct wh_df_source *from, const char *plat
         }
         if (wh_starts_with(c->value, "docker-image://"))
             return image_get(b, c->value + strlen("docker-image://"), platform, out, err);
-        return wh_fail(err, WH_E_UNSUPPORTED,
-                       "build context %s: `%s` is not supported yet (a folder or docker-image:// is)", name,
-                       c->value);
+        if (wh_git_address(c->value)) {
+            *context = c;
+            return 0;
+        }
+        return wh_fail(
+            err, WH_E_UNSUPPORTED,
+            "build context %s: `%s` is not supported yet (a folder, docker-image:// or a git address is)",
+            name, c->value);
     }
     return wh_fail(err, WH_E_NOT_FOUND, "there is no build context named %s", name);
 }

@@ -66,6 +66,13 @@ static const char *network_of(const struct build *b, const struct wh_df_step *st
     return network && strcmp(network, "default") != 0 ? network : "default";
 }
 
+/* name:address or name=address, whichever sign comes first: an address may have colons. */
+static bool split_host(const char *text, struct wh_view *name, struct wh_view *address)
+{
+    size_t at = strcspn(text, ":=");
+    return wh_view_split(wh_view_of(text), text[at] == '=' ? '=' : ':', name, address);
+}
+
 int run_key(struct build *b, struct stage *s, const struct wh_df_step *step, bool definition, struct key *k,
             struct wh_error *err)
 {
@@ -80,7 +87,7 @@ int run_key(struct build *b, struct stage *s, const struct wh_df_step *step, boo
     key_list(k, b->request->ulimits);
     for (char **host = b->request->add_hosts; host && *host; host++) { /* names count, addresses don't */
         struct wh_view name, address;
-        wh_view_split(wh_view_of(*host), ':', &name, &address);
+        split_host(*host, &name, &address);
         key_bytes(k, name.data, name.len);
     }
     key_number(k, step->nmounts);
@@ -112,18 +119,10 @@ struct mounts {
     char *script; /* where a heredoc with #! lies for its RUN */
 };
 
-static const struct wh_build_secret *secret_of(const struct build *b, const char *id)
-{
-    for (size_t i = 0; i < b->request->nsecrets; i++)
-        if (strcmp(b->request->secrets[i].id, id) == 0)
-            return &b->request->secrets[i];
-    return NULL;
-}
-
 static int mount_secret(struct mounts *ms, const struct wh_df_mount *m, struct wh_run_mount *out, bool *skip,
                         struct wh_error *err)
 {
-    const struct wh_build_secret *secret = secret_of(ms->b, m->id);
+    const struct wh_build_secret *secret = build_secret(ms->b, m->id);
     *skip = !secret || !m->target;
     if (!secret)
         return m->required ? wh_fail(err, WH_E_NOT_FOUND, "secret %s: not found", m->id) : 0;
@@ -321,8 +320,7 @@ static int parse_hosts(const struct build *b, struct wh_run_host *hosts, char **
     *n = 0;
     for (char **host = b->request->add_hosts; host && *host; host++) {
         struct wh_view name, address;
-        if (!wh_view_split(wh_view_of(*host), ':', &name, &address) &&
-            !wh_view_split(wh_view_of(*host), '=', &name, &address))
+        if (!split_host(*host, &name, &address))
             return wh_fail(err, WH_E_ARGUMENT, "--add-host %s: must be name:address", *host);
         if (*n == WH_MAX_RUN_HOSTS)
             return wh_fail(err, WH_E_LIMIT, "more than %d added hosts", WH_MAX_RUN_HOSTS);
@@ -375,6 +373,16 @@ static void on_output(void *arg, int stream, const char *data, size_t len)
     report_log(&o->b->report, o->vertex, stream, data, len);
 }
 
+/* A user or group that the image has not: the process is named, as for one that fails. */
+static int name_process(const struct wh_run_spec *spec, struct wh_error *err)
+{
+    wh_autofree char *text = wh_run_failure_text(spec, &(struct wh_run_result){0});
+    char *end = strstr(text, ": exit code: ");
+    if (end)
+        *end = '\0';
+    return wh_wrap(err, "%s", text);
+}
+
 static int run_in(struct build *b, const struct wh_df_step *step, struct mounts *ms,
                   const struct wh_rootfs *root, uint64_t vertex, struct wh_error *err)
 {
@@ -404,7 +412,7 @@ static int run_in(struct build *b, const struct wh_df_step *step, struct mounts 
         return -1;
     struct wh_run_result result;
     if (wh_container_run(&spec, &result, err) < 0)
-        return -1;
+        return wh_starts_with(wh_error_text(err), "unable to find ") ? name_process(&spec, err) : -1;
     if (result.exit_code == 0)
         return 0;
     wh_autofree char *text = wh_run_failure_text(&spec, &result);

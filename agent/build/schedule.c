@@ -95,6 +95,10 @@ static int run_stage(struct build *b, struct stage *s, struct wh_error *err)
         state_copy(&s->state, &b->stages[base->stage].state);
     else if (s->image)
         state_from_image(&s->state, s->image);
+    else if (s->folder.id > 0) {
+        state_push(&s->state, &s->folder);
+        blobs_begin(b, s, &s->folder);
+    }
     show_from(b, s);
     for (size_t i = 0; i < s->nnodes; i++) {
         if (run_node(b, s, &s->nodes[i], err) < 0) {

@@ -106,6 +106,8 @@ struct source {
     size_t nentries;
 };
 void source_clear(struct source *s);
+/* The names in an open folder, sorted; adds to *out. */
+int folder_names(int dirfd, char ***out, struct wh_error *err);
 
 /* rights.c: between these a thread opens files with the rights of the job, if s is foreign. Nothing of the
  * store may be opened meanwhile. */
@@ -115,6 +117,9 @@ void source_leave(const struct source *s);
 int source_open(const struct source *s, const char *path, struct wh_error *err);
 /* Adds what pattern names. A missing literal is WH_E_NOT_FOUND with BuildKit's sentence. */
 int source_collect(struct source *s, const char *pattern, struct wh_error *err);
+/* The same for COPY --parents: paths are kept from the root, or from a pivot `/./` in the pattern, on; ** is
+ * any depth. */
+int source_collect_parents(struct source *s, const char *pattern, struct wh_error *err);
 /* Hashes regular files that are not yet, by stamps that the store remembers where it can. */
 int source_hash(struct build *b, struct source *s, struct wh_error *err);
 /* The content key of all matches: names, modes, links, digests. */
@@ -154,7 +159,8 @@ struct layer {
     struct wh_digest diffid;
     struct wh_oci_image *image; /* base layers: where to get it; borrowed */
     size_t nth;                 /* its place in image */
-    int64_t created;            /* ns; 0 for a base's */
+    const char *source; /* a named context that a stage stands on, borrowed from the request; NULL: none */
+    int64_t created;    /* ns; 0 for a base's */
 };
 struct state {
     struct layer *layers; /* base first */
@@ -185,6 +191,7 @@ struct stage {
     struct build *build;
     size_t index;
     struct wh_oci_image *image; /* base image; borrowed from the build's table */
+    struct layer folder;        /* base that is a folder or repository, as a layer; id 0: none */
     struct wh_df_result *eval;
     struct node *nodes;
     size_t nnodes;
@@ -200,6 +207,13 @@ struct stage {
 struct image_entry {
     char *name; /* as the Dockerfile writes it, and the platform */
     struct wh_oci_image *image;
+};
+
+/* What lies at an address: see remote.h. */
+struct remote {
+    char *name; /* owned by the build's table */
+    int64_t layer;
+    struct wh_digest digest; /* of the file's bytes, or over commit and what was taken of it */
 };
 
 struct build {
@@ -219,6 +233,9 @@ struct build {
     struct stage *stages;
     struct image_entry images[64];
     size_t nimages;
+    struct remote remotes[64];
+    size_t nremotes;
+    struct wh_http_client *http; /* for remotes; made at the first need; guarded by lock */
     struct wh_ignore *ignores[WH_MAX_BUILD_CONTEXTS];
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a stage ended */
@@ -233,6 +250,9 @@ struct build {
     unsigned layers_uploaded;
 };
 
+/* NULL if the request has no such secret. */
+const struct wh_build_secret *build_secret(const struct build *b, const char *id);
+
 /* The oci object (and registry client) of the build. */
 struct wh_oci *build_oci(struct build *b, struct wh_error *err);
 /* Keeps the first error of the build and cancels what runs. Moves from. */
@@ -241,8 +261,8 @@ void build_fail(struct build *b, struct wh_error *from, const struct wh_df_range
 /* images.c: resolved once per name. */
 int image_get(struct build *b, const char *ref, const char *platform, struct wh_oci_image **out,
               struct wh_error *err);
-/* A named context or an image, as an image; NULL in *out if the name is a directory context (then *context is
- * set). */
+/* A named context or an image, as an image; NULL in *out if the name is a directory or repository (then
+ * *context is set). */
 int named_get(struct build *b, const struct wh_df_source *from, const char *platform,
               struct wh_oci_image **out, const struct wh_build_context **context, struct wh_error *err);
 
@@ -266,9 +286,18 @@ struct from {
     bool no_xdev, context;
     const struct wh_ignore *ignore;
     struct wh_rootfs *view; /* owned; a mounted view of a stage or image */
+    struct wh_tree *empty;  /* owned: what a view of no layers shows */
 };
 int from_open(struct build *b, const struct wh_df_source *from, const char *platform, struct from *out,
               struct wh_error *err);
+/* A context that is a git repository: its tree, fetched if need be. */
+int context_remote(struct build *b, const struct wh_build_context *context, struct remote *out,
+                   struct wh_error *err);
+/* All of a context (a folder as its ignore file shows it, or a repository) as a layer, and its key. */
+int context_layer(struct build *b, const struct wh_build_context *context, struct layer *out,
+                  struct wh_digest *key, struct wh_error *err);
+/* A read-only view of one tree. */
+int from_open_tree(struct build *b, int64_t layer, struct from *out, struct wh_error *err);
 int from_close(struct from *f, struct wh_error *err);
 /* Adds what identifies the origin: a stage's key (definition) or its stack (content), an image's layers.
  * Context: nothing, its content is what counts. definition: no stage has run yet. */

@@ -64,8 +64,8 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The names in a folder, sorted: keys and layers must not depend on the file system's order. */
-static int read_names(int dirfd, char ***out, struct wh_error *err)
+/* Sorted: keys and layers must not depend on the file system's order. */
+int folder_names(int dirfd, char ***out, struct wh_error *err)
 {
     int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
@@ -90,23 +90,60 @@ static char *join(const char *a, const char *b)
 
 struct walk {
     struct source *s;
-    const char *top; /* the match's path in the root */
+    const char *top;                 /* the match's path in the root */
+    const struct wh_ignore *include; /* --parents: only what this lets through; NULL: all */
 };
 
-static int walk_dir(struct walk *w, int dirfd, const char *path, const struct wh_ignore_state *ignore,
-                    const struct wh_ignore_state *exclude, unsigned depth, struct wh_error *err);
+/* What the patterns that matched a folder mean for what is in it. */
+struct filters {
+    struct wh_ignore_state ignore, exclude, include;
+};
+
+static void filters_clear(struct filters *f)
+{
+    wh_ignore_state_clear(&f->ignore);
+    wh_ignore_state_clear(&f->exclude);
+    wh_ignore_state_clear(&f->include);
+}
+
+static enum wh_ignore_answer ask(const struct wh_ignore *ig, const struct wh_ignore_state *parent,
+                                 const char *path, bool dir, struct wh_ignore_state *mine)
+{
+    return ig ? wh_ignore_walk(ig, parent, path, dir, dir ? mine : NULL) : WH_IGNORE_INCLUDED;
+}
+
+/* The strictest of the answers. */
+static enum wh_ignore_answer ask_all(const struct walk *w, const struct filters *parent, const char *path,
+                                     bool dir, struct filters *mine)
+{
+    wh_autofree char *full = w->s->ignore ? join(w->top, path) : NULL;
+    const enum wh_ignore_answer answers[] = {ask(w->s->ignore, &parent->ignore, full, dir, &mine->ignore),
+                                             ask(w->s->exclude, &parent->exclude, path, dir, &mine->exclude),
+                                             ask(w->include, &parent->include, path, dir, &mine->include)};
+    enum wh_ignore_answer strictest = WH_IGNORE_INCLUDED;
+    for (size_t i = 0; i < WH_COUNT(answers); i++) {
+        if (answers[i] == WH_IGNORE_EXCLUDED)
+            return WH_IGNORE_EXCLUDED;
+        if (answers[i] == WH_IGNORE_EXCLUDED_LOOK)
+            strictest = WH_IGNORE_EXCLUDED_LOOK;
+    }
+    return strictest;
+}
+
+static int walk_dir(struct walk *w, int dirfd, const char *path, const struct filters *filters,
+                    unsigned depth, struct wh_error *err);
 
 /* A folder: opened, shown (now, or only once something below is), walked. */
 static int walk_child_dir(struct walk *w, int dirfd, const char *name, const char *path,
-                          const struct stat *st, struct wh_ignore_state *ignore,
-                          struct wh_ignore_state *exclude, unsigned depth, bool shown, struct wh_error *err)
+                          const struct stat *st, const struct filters *filters, unsigned depth, bool shown,
+                          struct wh_error *err)
 {
     wh_autoclose int fd =
         wh_open_in_root(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, w->s->no_xdev, err);
     if (fd < 0)
         return wh_wrap(err, "%s", path);
     size_t at = w->s->nentries;
-    if (!add_entry(w->s, path, st, err) || walk_dir(w, fd, path, ignore, exclude, depth + 1, err) < 0)
+    if (!add_entry(w->s, path, st, err) || walk_dir(w, fd, path, filters, depth + 1, err) < 0)
         return -1;
     if (!shown && w->s->nentries == at + 1) { /* excluded, and nothing below came back */
         free(w->s->entries[at].path);
@@ -116,8 +153,7 @@ static int walk_child_dir(struct walk *w, int dirfd, const char *name, const cha
 }
 
 static int walk_entry(struct walk *w, int dirfd, const char *name, const char *path,
-                      const struct wh_ignore_state *ignore, const struct wh_ignore_state *exclude,
-                      unsigned depth, struct wh_error *err)
+                      const struct filters *filters, unsigned depth, struct wh_error *err)
 {
     struct stat st;
     if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -125,40 +161,30 @@ static int walk_entry(struct walk *w, int dirfd, const char *name, const char *p
     if (S_ISSOCK(st.st_mode))
         return 0;
     bool dir = S_ISDIR(st.st_mode);
-    struct wh_ignore_state my_ignore = {0}, my_exclude = {0};
-    enum wh_ignore_answer answer = WH_IGNORE_INCLUDED, more = WH_IGNORE_INCLUDED;
-    if (w->s->ignore) {
-        wh_autofree char *full = join(w->top, path);
-        answer = wh_ignore_walk(w->s->ignore, ignore, full, dir, dir ? &my_ignore : NULL);
-    }
-    if (w->s->exclude)
-        more = wh_ignore_walk(w->s->exclude, exclude, path, dir, dir ? &my_exclude : NULL);
+    struct filters mine = {0};
+    enum wh_ignore_answer answer = ask_all(w, filters, path, dir, &mine);
     int status = 0;
-    bool shown = answer == WH_IGNORE_INCLUDED && more == WH_IGNORE_INCLUDED;
-    if (answer == WH_IGNORE_EXCLUDED || more == WH_IGNORE_EXCLUDED) {
-        status = 0;
-    } else if (dir) {
-        status = walk_child_dir(w, dirfd, name, path, &st, &my_ignore, &my_exclude, depth, shown, err);
-    } else if (shown) {
+    if (answer != WH_IGNORE_EXCLUDED && dir) {
+        status = walk_child_dir(w, dirfd, name, path, &st, &mine, depth, answer == WH_IGNORE_INCLUDED, err);
+    } else if (answer == WH_IGNORE_INCLUDED) {
         struct entry *e = add_entry(w->s, path, &st, err);
         status = !e ? -1 : S_ISLNK(st.st_mode) ? read_link(dirfd, name, e, err) : 0;
     }
-    wh_ignore_state_clear(&my_ignore);
-    wh_ignore_state_clear(&my_exclude);
+    filters_clear(&mine);
     return status;
 }
 
-static int walk_dir(struct walk *w, int dirfd, const char *path, const struct wh_ignore_state *ignore,
-                    const struct wh_ignore_state *exclude, unsigned depth, struct wh_error *err)
+static int walk_dir(struct walk *w, int dirfd, const char *path, const struct filters *filters,
+                    unsigned depth, struct wh_error *err)
 {
     if (depth > WH_MAX_SOURCE_DEPTH)
         return wh_fail(err, WH_E_LIMIT, "%s: folders nested deeper than %d", path, WH_MAX_SOURCE_DEPTH);
     wh_autostrv char **names = NULL;
-    if (read_names(dirfd, &names, err) < 0)
+    if (folder_names(dirfd, &names, err) < 0)
         return wh_wrap(err, "%s", path);
     for (char **name = names; name && *name; name++) {
         wh_autofree char *child = join(path, *name);
-        if (walk_entry(w, dirfd, *name, child, ignore, exclude, depth, err) < 0)
+        if (walk_entry(w, dirfd, *name, child, filters, depth, err) < 0)
             return -1;
     }
     return 0;
@@ -181,8 +207,10 @@ static void state_of(const struct wh_ignore *ig, const char *path, struct wh_ign
     *out = parent;
 }
 
-/* Adds one match: canonical path, and the name that the copy takes. 1: added; 0: ignored or not there. */
-static int add_match(struct source *s, const char *path, const char *name, struct wh_error *err)
+/* Adds one match: canonical path, and the name that the copy takes. include (NULL: all): what of a folder is
+ * taken. 1: added; 0: ignored or not there. */
+static int add_match(struct source *s, const char *path, const char *name, const struct wh_ignore *include,
+                     struct wh_error *err)
 {
     wh_autoerror mine = {0};
     wh_autoclose int fd = wh_open_in_root(s->root, path, O_PATH | O_NOFOLLOW, 0, s->no_xdev, &mine);
@@ -204,11 +232,11 @@ static int add_match(struct source *s, const char *path, const char *name, struc
         wh_autoclose int dirfd = inroot_open_dir(s->root, path, s->no_xdev, err);
         if (dirfd < 0)
             return -1;
-        struct walk w = {s, path};
-        struct wh_ignore_state ignore, exclude = {0};
-        state_of(s->ignore, path, &ignore);
-        int status = walk_dir(&w, dirfd, "", &ignore, &exclude, 0, err);
-        wh_ignore_state_clear(&ignore);
+        struct walk w = {s, path, include};
+        struct filters filters = {0};
+        state_of(s->ignore, path, &filters.ignore);
+        int status = walk_dir(&w, dirfd, "", &filters, 0, err);
+        filters_clear(&filters);
         if (status < 0)
             return -1;
         if (answer != WH_IGNORE_INCLUDED && s->nentries == first + 1) { /* excluded, nothing came back */
@@ -234,7 +262,7 @@ static const char *base_name(const char *path)
 
 /* Walks the folders where the pattern may match and adds each match. */
 static int expand(struct source *s, const struct wh_glob *glob, const char *folder, unsigned depth,
-                  struct wh_error *err)
+                  const struct wh_ignore *include, struct wh_error *err)
 {
     wh_autofree char *canonical = NULL;
     if (inroot_resolve(s->root, folder, true, s->no_xdev, &canonical, err) < 0)
@@ -244,20 +272,20 @@ static int expand(struct source *s, const struct wh_glob *glob, const char *fold
     if (fd < 0)
         return mine.code == WH_E_NOT_FOUND ? 0 : wh_error_move(err, &mine);
     wh_autostrv char **names = NULL;
-    if (read_names(fd, &names, err) < 0)
+    if (folder_names(fd, &names, err) < 0)
         return -1;
     for (char **name = names; name && *name; name++) {
         wh_autofree char *path = join(folder, *name);
         if (wh_glob_match(glob, path)) {
             wh_autofree char *real = NULL;
             if (inroot_resolve(s->root, path, true, s->no_xdev, &real, err) < 0 ||
-                add_match(s, real, *name, err) < 0)
+                add_match(s, real, *name, include, err) < 0)
                 return -1;
             continue;
         }
         struct stat st;
         if (depth > 0 && fstatat(fd, *name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode) &&
-            expand(s, glob, path, depth - 1, err) < 0)
+            expand(s, glob, path, depth - 1, include, err) < 0)
             return -1;
     }
     return 0;
@@ -294,7 +322,8 @@ static char *clean_pattern(const char *pattern)
     return text;
 }
 
-static int collect(struct source *s, const char *pattern, struct wh_error *err)
+static int collect(struct source *s, const char *pattern, const struct wh_ignore *include,
+                   struct wh_error *err)
 {
     wh_autofree char *clean = clean_pattern(pattern);
     if (wh_glob_has_wildcard(clean)) {
@@ -303,14 +332,14 @@ static int collect(struct source *s, const char *pattern, struct wh_error *err)
             return wh_wrap(err, "%s", pattern);
         wh_autofree char *prefix = wh_glob_literal_prefix(clean);
         unsigned depth = slashes(clean) - (prefix[0] ? slashes(prefix) + 1 : 0);
-        int status = expand(s, glob, prefix, depth, err);
+        int status = expand(s, glob, prefix, depth, include, err);
         wh_glob_free(glob);
         return status;
     }
     wh_autofree char *real = NULL;
     if (inroot_resolve(s->root, clean, true, s->no_xdev, &real, err) < 0)
         return -1;
-    int added = add_match(s, real, base_name(clean), err);
+    int added = add_match(s, real, base_name(clean), include, err);
     if (added == 0)
         return wh_fail(err, WH_E_NOT_FOUND, "\"/%s\": not found", clean);
     return added < 0 ? -1 : 0;
@@ -319,7 +348,40 @@ static int collect(struct source *s, const char *pattern, struct wh_error *err)
 int source_collect(struct source *s, const char *pattern, struct wh_error *err)
 {
     source_enter(s);
-    int status = collect(s, pattern, err);
+    int status = collect(s, pattern, NULL, err);
+    source_leave(s);
+    return status;
+}
+
+/* COPY --parents: the folder before the pivot `/./` (the root without one) is copied, of it only what the
+ * rest of the pattern names, with all folders above that. */
+static int collect_parents(struct source *s, const char *pattern, struct wh_error *err)
+{
+    const char *pivot = strstr(pattern, "/./");
+    wh_autofree char *top = wh_strndup(pattern, pivot ? (size_t)(pivot - pattern) : 0);
+    wh_autofree char *rest = clean_pattern(pivot ? pivot + 3 : pattern);
+    if (!wh_glob_has_wildcard(top) && !wh_glob_has_wildcard(rest)) { /* it must be there */
+        wh_autofree char *clean = clean_pattern(pattern);
+        struct source probe = {.root = s->root, .no_xdev = s->no_xdev, .ignore = s->ignore};
+        int status = collect(&probe, clean, NULL, err);
+        source_clear(&probe);
+        if (status < 0)
+            return -1;
+    }
+    wh_autofree char *again = wh_printf("!%s", rest);
+    char *patterns[] = {(char *)"**", again, NULL};
+    struct wh_ignore *include = NULL;
+    if (wh_ignore_from_patterns(patterns, pattern, &include, err) < 0)
+        return -1;
+    int status = collect(s, top, rest[0] ? include : NULL, err);
+    wh_ignore_free(include);
+    return status;
+}
+
+int source_collect_parents(struct source *s, const char *pattern, struct wh_error *err)
+{
+    source_enter(s);
+    int status = collect_parents(s, pattern, err);
     source_leave(s);
     return status;
 }

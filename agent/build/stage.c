@@ -11,6 +11,8 @@ static int base_key(struct build *b, struct stage *s, struct wh_digest *out)
         *out = b->stages[base->stage].key;
         return 0;
     }
+    if (s->folder.id > 0)
+        return 0; /* its key is there already */
     struct key k;
     key_begin(&k, "base");
     key_text(&k, b->plan->stages[s->index].platform);
@@ -25,13 +27,45 @@ static bool from_ran(const struct build *b, const struct wh_df_source *from)
     return from->kind == WH_DF_SOURCE_STAGE && b->stages[from->stage].by_ref;
 }
 
-/* The machine's network is an entitlement, as in BuildKit, although RUN has it by default here. */
-static int check_network(const struct build *b, const struct wh_df_step *step, struct wh_error *err)
+static bool allowed(const struct build *b, const char *entitlement)
 {
-    if (!step->network || strcmp(step->network, "host") != 0 || wh_streq(b->request->network, "host") ||
-        (b->request->allow && wh_strv_has(b->request->allow, "network.host")))
-        return 0;
-    return wh_fail(err, WH_E_DENIED, "network.host is not allowed");
+    for (char **item = b->request->allow; item && *item; item++)
+        if (strcmp(*item, entitlement) == 0)
+            return true;
+    return false;
+}
+
+/* "name[,required]": the device must be there, or the RUN goes without it. */
+static int check_devices(const struct build *b, const struct wh_df_step *step, struct wh_error *err)
+{
+    for (char **device = step->instr->devices; device && *device; device++) {
+        bool required = strstr(*device, "required") != NULL;
+        if (required && !allowed(b, "device"))
+            return wh_fail(err, WH_E_DENIED, "failed to load LLB: required device \"%.*s\" is not registered",
+                           (int)strcspn(*device, ","), *device);
+        if (required)
+            return wh_fail(
+                err, WH_E_UNSUPPORTED,
+                "RUN --device=%s: wherry's own builder hands no devices of the machine to a RUN yet",
+                *device);
+    }
+    return 0;
+}
+
+/* What a RUN needs a permission for. The machine's network is an entitlement, as in BuildKit, although RUN
+ * has it by default here. */
+static int check_entitlements(const struct build *b, const struct wh_df_step *step, struct wh_error *err)
+{
+    if (step->network && strcmp(step->network, "host") == 0 && !wh_streq(b->request->network, "host") &&
+        !allowed(b, "network.host"))
+        return wh_fail(err, WH_E_DENIED, "failed to load LLB: network.host is not allowed");
+    if (step->security && strcmp(step->security, "insecure") == 0)
+        return allowed(b, "security.insecure")
+                   ? wh_fail(err, WH_E_UNSUPPORTED,
+                             "RUN --security=insecure needs the machine's own root, which wherry's builder "
+                             "never has")
+                   : wh_fail(err, WH_E_DENIED, "failed to load LLB: security.insecure is not allowed");
+    return step->kind == WH_DF_RUN ? check_devices(b, step, err) : 0;
 }
 
 /* Whether what comes out depends on a RUN: this one, one below, or one of a stage that files are taken from.
@@ -46,8 +80,7 @@ static int look_up(struct build *b, struct stage *s, const struct wh_df_step *st
 {
     s->by_ref = after_run(b, s, step);
     *node = (struct node){.step = step, .by_ref = s->by_ref};
-    if (wh_df_step_supported(step, err) < 0 || check_network(b, step, err) < 0 ||
-        step_definition_key(b, s, node, parent, err) < 0)
+    if (check_entitlements(b, step, err) < 0 || step_definition_key(b, s, node, parent, err) < 0)
         return -1;
     int found = s->no_cache ? 0 : step_lookup(b, node->by_ref, &node->key, &node->layer, err);
     node->state = found == 1 ? NODE_HIT : NODE_MISS;
@@ -81,10 +114,7 @@ static int find_base(struct build *b, struct stage *s, struct wh_error *err)
     b->where = ps->stage->from->range;
     if (named_get(b, &ps->base, ps->platform, &s->image, &context, err) < 0)
         return -1;
-    if (context)
-        return wh_fail(err, WH_E_UNSUPPORTED, "FROM %s: a folder as a stage's base is not supported yet",
-                       ps->base.name);
-    return 0;
+    return context ? context_layer(b, context, &s->folder, &s->key, err) : 0;
 }
 
 static int prepare(struct build *b, size_t index, struct wh_error *err);

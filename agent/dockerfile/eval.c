@@ -35,7 +35,7 @@ void df_ev_unset(struct df_eval *ev, const struct wh_df_expansion *seen)
         wh_autostrv char **names = NULL;
         for (size_t k = 0; ev->env && ev->env[k]; k++)
             wh_strv_take(&names, wh_strndup(ev->env[k], strcspn(ev->env[k], "=")));
-        const char *near = names ? wh_did_you_mean(name, (const char *const *)names) : NULL;
+        const char *near = names ? df_nearest(name, (const char *const *)names) : NULL;
         if (near)
             df_warn(ev, "UndefinedVar", "Usage of undefined variable '$%s' (did you mean $%s?)", name, near);
         else

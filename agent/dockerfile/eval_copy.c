@@ -7,7 +7,7 @@ static bool is_http(const char *source)
     return wh_starts_with(source, "http://") || wh_starts_with(source, "https://");
 }
 
-static bool is_git(const char *source)
+bool wh_git_address(const char *source)
 {
     if (wh_starts_with(source, "git://") || wh_starts_with(source, "ssh://"))
         return true;
@@ -21,7 +21,7 @@ static bool is_git(const char *source)
 
 static enum wh_df_add_kind source_kind(const char *source)
 {
-    return is_git(source) ? WH_DF_ADD_GIT : is_http(source) ? WH_DF_ADD_URL : WH_DF_ADD_PATH;
+    return wh_git_address(source) ? WH_DF_ADD_GIT : is_http(source) ? WH_DF_ADD_URL : WH_DF_ADD_PATH;
 }
 
 static int expand_flag(struct df_eval *ev, const char *flag, char **out, struct wh_error *err)

@@ -1,5 +1,4 @@
-/* RUN: arguments, script, mounts (builder.md §1.3), and what of all instructions the builder can do by now.
- */
+/* RUN: arguments, script, mounts (builder.md §1.3). */
 #include "dockerfile/eval_internal.h"
 #include "dockerfile/mount.h"
 #include "dockerfile/text.h"
@@ -219,35 +218,5 @@ int df_eval_run(struct df_eval *ev, struct wh_error *err)
     wh_autostrv char **shown = title_env(ev, step);
     df_ev_title(ev, step, df_ev_line(ev, WH_DF_EXPAND_RAW, shown, more));
     df_ev_commit(ev, step, run_history(ev, step), true);
-    return 0;
-}
-
-/* ---- what is not there yet ---- */
-
-static int not_yet(struct wh_error *err, const char *what)
-{
-    return wh_fail(err, WH_E_UNSUPPORTED, "%s is not supported yet by wherry's own builder", what);
-}
-
-int wh_df_step_supported(const struct wh_df_step *step, struct wh_error *err)
-{
-    const struct wh_df_instr *in = step->instr;
-    if (step->kind == WH_DF_RUN) {
-        if (step->security && strcmp(step->security, "insecure") == 0)
-            return not_yet(err, "RUN --security=insecure");
-        if (in->devices)
-            return not_yet(err, "RUN --device");
-        for (size_t i = 0; i < step->nmounts; i++)
-            if (step->mounts[i].type == WH_DF_MOUNT_SSH)
-                return not_yet(err, "RUN --mount=type=ssh");
-    }
-    if (in->parents)
-        return not_yet(err, "COPY --parents");
-    for (size_t i = 0; i < step->nsources; i++) {
-        if (step->sources[i].kind == WH_DF_ADD_URL)
-            return not_yet(err, "ADD of a URL");
-        if (step->sources[i].kind == WH_DF_ADD_GIT)
-            return not_yet(err, "ADD of a git repository");
-    }
     return 0;
 }

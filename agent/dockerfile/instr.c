@@ -251,7 +251,7 @@ static int unknown(struct df_node *node, struct wh_error *err)
     const char *keyword = node->instr->keyword;
     wh_autofree char *upper = wh_strdup(keyword);
     wh_ascii_upper(upper);
-    wh_autofree char *near = wh_strdup(wh_did_you_mean(upper, names));
+    wh_autofree char *near = wh_strdup(df_nearest(upper, names));
     if (!near)
         return wh_fail(err, WH_E_PARSE, "unknown instruction: %s", keyword);
     wh_autofree char *lower = wh_strdup(keyword);

@@ -104,12 +104,49 @@ char **df_split_blank(const char *text, int max)
     return words;
 }
 
+/* Edits between two names, no swaps; more than WH_MAX_SUGGESTED is far enough. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t n = strlen(a), m = strlen(b);
+    if (n > WH_MAX_SUGGESTED || m > WH_MAX_SUGGESTED)
+        return SIZE_MAX;
+    size_t row[WH_MAX_SUGGESTED + 1];
+    for (size_t j = 0; j <= m; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t change = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            row[j] = WH_MIN(change, WH_MIN(row[j], row[j - 1]) + 1);
+        }
+    }
+    return row[m];
+}
+
+const char *df_nearest(const char *word, const char *const *names)
+{
+    const char *best = NULL;
+    size_t least = 3; /* BuildKit's bound, as HCL's */
+    for (; names && *names; names++) {
+        size_t d = distance(word, *names);
+        if (d == 0)
+            return NULL; /* the name is right: something else is wrong */
+        if (d < least) {
+            best = *names;
+            least = d;
+        }
+    }
+    return best;
+}
+
 void df_suggest(struct wh_str *out, const char *word, const char *const *names, bool ignore_case)
 {
     wh_autofree char *copy = wh_strdup(word);
     if (ignore_case)
         wh_ascii_lower(copy);
-    const char *near = wh_did_you_mean(copy, names);
-    if (near && strcmp(near, word) != 0)
+    const char *near = df_nearest(copy, names);
+    if (near)
         wh_str_addf(out, " (did you mean %s?)", near);
 }

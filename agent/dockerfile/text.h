@@ -29,5 +29,9 @@ char *df_trim_dup(const char *text);
 char **df_split_blank(const char *text, int max);
 /* ": did you mean" in BuildKit's form: appends " (did you mean X?)" if a name of the list is near. */
 void df_suggest(struct wh_str *out, const char *word, const char *const *names, bool ignore_case);
+/* The name that is fewer than three edits away, by BuildKit's way of counting; NULL if there is none, or if
+ * the word is one of the names. */
+#define WH_MAX_SUGGESTED 64 /* bytes of a word that is compared */
+const char *df_nearest(const char *word, const char *const *names);
 
 #endif

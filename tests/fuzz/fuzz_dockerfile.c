@@ -15,8 +15,6 @@ static void evaluate(struct wh_df_plan *plan, size_t n)
         if (wh_df_eval_stage(plan, i, NULL, on_stage ? results[st->base.stage] : NULL, &results[i], NULL,
                              NULL) < 0)
             results[i] = NULL;
-        for (size_t k = 0; results[i] && k < results[i]->nsteps; k++)
-            (void)wh_df_step_supported(&results[i]->steps[k], NULL);
     }
     for (size_t i = 0; i < n; i++)
         wh_df_result_free(results[i]);

@@ -61,6 +61,9 @@ unsigned wh_df_chmod_apply(const struct wh_df_chmod *c, unsigned mode, bool is_d
 int wh_df_chmod_parse(const char *text, struct wh_df_chmod *out, struct wh_error *err);
 
 enum wh_df_add_kind { WH_DF_ADD_PATH, WH_DF_ADD_URL, WH_DF_ADD_GIT };
+/* git@host:path, git:// or ssh://, or http(s):// with a path that ends in .git (builder.md §1.4 "ADD git").
+ */
+bool wh_git_address(const char *source);
 struct wh_df_copy_source {
     enum wh_df_add_kind kind;
     char *path; /* expanded: path in the source's root as written (absolute or not), URL or git URL */
@@ -138,9 +141,5 @@ int wh_df_eval_stage(const struct wh_df_plan *plan, size_t stage, const cJSON *b
                      const struct wh_df_result *base, struct wh_df_result **out, struct wh_df_range *where,
                      struct wh_error *err);
 void wh_df_result_free(struct wh_df_result *r);
-
-/* What the native builder can't do yet, as one sentence with the instruction's name ("RUN --security=insecure
- * is not supported yet"); 0 if it can all. Negative with WH_E_UNSUPPORTED. */
-int wh_df_step_supported(const struct wh_df_step *step, struct wh_error *err);
 
 #endif

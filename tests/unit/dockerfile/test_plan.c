@@ -152,7 +152,7 @@ static void stage_triggers(void **state)
     assert_string_equal(onbuild, "RUN early");
     assert_null(target(&b)->onbuild);
     assert_refused("FROM scratch AS base\nONBUILD NOPE x\nFROM base\n",
-                   "ONBUILD NOPE x: unknown instruction: NOPE", 3);
+                   "ONBUILD NOPE x: unknown instruction: NOPE (did you mean COPY?)", 3);
 }
 
 static void titles(void **state)
