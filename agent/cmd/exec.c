@@ -18,6 +18,21 @@ static const char *pick_event(const struct exec_options *o, const struct exec_fi
     return *own;
 }
 
+static int add_root(const struct exec_options *o, const struct wh_workflow *w, struct wh_graph *g,
+                    cJSON *github, const char *event_name, struct wh_error *err)
+{
+    struct wh_graph_root root = {.workflow = w,
+                                 .github = github,
+                                 .secrets = o->secrets,
+                                 .event = event_name,
+                                 .inputs = o->inputs,
+                                 .only = o->jobs};
+    if (wh_graph_add(g, &root, err))
+        return 0;
+    return err->code == WH_E_PARSE ? -1 : wh_wrap(err, "%s", wh_workflow_file(w));
+}
+
+/* Files that were named run whatever triggers them; of a folder, those that the event triggers. */
 static int add_roots(const struct exec_options *o, const struct exec_files *f, struct wh_graph *g,
                      struct wh_error *err)
 {
@@ -26,26 +41,31 @@ static int add_roots(const struct exec_options *o, const struct exec_files *f, s
     wh_autojson *event = o->event_path ? wh_json_read_file(o->event_path, WH_MAX_EXEC_FILE, err) : NULL;
     if (o->event_path && !event)
         return -1;
+    struct wh_checkout checkout __attribute__((cleanup(wh_checkout_clear)));
+    wh_checkout_read(".", &checkout);
+    size_t added = 0;
     for (size_t i = 0; i < f->n; i++) {
         const struct wh_workflow *w = f->workflows[i];
-        bool triggered = wh_workflow_has_event(w, event_name);
-        if (!triggered && !o->files)
+        wh_autojson *github = wh_workflow_github(&checkout, w, event_name, event);
+        wh_autostrv char **changed = wh_checkout_changed(&checkout, github);
+        wh_autofree char *why = NULL;
+        bool triggered = wh_workflow_triggered(w, github, changed, &why);
+        if (!triggered && f->named[i])
+            fprintf(stderr, "wherry: note: '%s' does not trigger %s (%s); it runs all the same\n", event_name,
+                    wh_workflow_file(w), why);
+        else if (!triggered && wh_workflow_has_event(w, event_name))
+            fprintf(stderr, "wherry: note: %s does not run: %s\n", wh_workflow_file(w), why);
+        if (!triggered && !f->named[i])
             continue;
-        if (!triggered)
-            fprintf(stderr, "wherry: note: %s is not triggered by '%s'; it runs all the same\n",
-                    wh_workflow_file(w), event_name);
-        wh_autojson *github =
-            wh_workflow_github(".", event_name, event, wh_workflow_file(w), wh_workflow_name(w));
-        struct wh_graph_root root = {.workflow = w,
-                                     .github = github,
-                                     .secrets = o->secrets,
-                                     .event = event_name,
-                                     .inputs = o->inputs,
-                                     .only = o->jobs};
-        if (!wh_graph_add(g, &root, err))
-            return err->code == WH_E_PARSE ? -1 : wh_wrap(err, "%s", wh_workflow_file(w));
+        if (add_root(o, w, g, github, event_name, err) < 0)
+            return -1;
+        added++;
     }
-    return 0;
+    return added > 0 ? 0
+                     : wh_fail(err, WH_E_NOT_FOUND,
+                               "no workflow is triggered by '%s': name a file, or another event (see "
+                               "`wherry exec --list`)",
+                               event_name);
 }
 
 /* True if there is one job, and it can't become more. */
@@ -141,8 +161,6 @@ static int exec_files(const struct exec_options *o, const struct exec_files *f, 
         .vars = o->vars, .token = token, .rows = o->rows, .on_end = on_end, .arg = &run};
     run.graph = wh_graph_new(&options);
     int code = add_roots(o, f, run.graph, err);
-    if (code == 0 && wh_graph_scope_count(run.graph) == 0)
-        code = wh_fail(err, WH_E_NOT_FOUND, "no workflow is triggered by '%s'", o->event ? o->event : "push");
     if (code == 0)
         code = run_graph(&run, masker, err);
     wh_graph_free(run.graph);

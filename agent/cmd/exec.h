@@ -54,6 +54,7 @@ cJSON *exec_place_runner(const char *work); /* the runner of a job frame */
 /* ---- exec_load.c ---- */
 struct exec_files {
     struct wh_workflow **workflows;
+    bool *named; /* by itself, not by its folder */
     size_t n;
 };
 void exec_files_clear(struct exec_files *f);
@@ -99,7 +100,9 @@ struct exec_run {
 
     uv_loop_t loop;
     uv_signal_t interrupt, terminate;
-    uv_timer_t tick;
+    uv_timer_t tick, gate_timer;
+    struct exec_gate **gates; /* of concurrency groups; owned */
+    size_t ngates;
     struct exec_job **jobs; /* all that were started; owned */
     size_t njobs, running;  /* workers that are there */
     unsigned helpers;       /* builders and fetchers */
@@ -107,6 +110,7 @@ struct exec_run {
     cJSON *results;         /* name -> completion */
     struct wh_serve *serve; /* caches and artifacts; NULL: no job wanted them yet */
     char run_id[37];        /* by which its jobs find each other's artifacts */
+    bool pumping;
 };
 /* Returns wherry's exit code: 0 only if no job failed. */
 int exec_run(struct exec_run *run);
@@ -127,6 +131,14 @@ void exec_job_free(struct exec_job *j);
 /* Tells the job of a frame where caches and artifacts are; what names it there (owned; NULL: nothing). */
 char *exec_serve_job(struct exec_run *run, cJSON *frame);
 void exec_serve_job_end(struct exec_run *run, const char *id); /* NULL: fine */
+
+/* ---- exec_gate.c ---- */
+/* The concurrency group of a job or of a workflow (the other is NULL): true if it may go on. Else it is held,
+ * and is let in, or cancelled, later. */
+bool exec_gate_enter(struct exec_run *run, struct wh_graph_job *job, struct wh_graph_scope *scope);
+/* Lets go what is done, lets in what may. */
+void exec_gates_look(struct exec_run *run);
+void exec_gates_free(struct exec_run *run);
 
 /* ---- exec_call.c ---- */
 /* Finds the workflow that the job calls, and hands it to the graph. */

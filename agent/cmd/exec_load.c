@@ -29,9 +29,10 @@ void exec_files_clear(struct exec_files *f)
     for (size_t i = 0; i < f->n; i++)
         wh_workflow_free(f->workflows[i]);
     free(f->workflows);
+    free(f->named);
 }
 
-static int add_file(struct exec_files *f, const char *path, struct wh_error *err)
+static int add_file(struct exec_files *f, const char *path, bool named, struct wh_error *err)
 {
     if (f->n == WH_MAX_EXEC_WORKFLOWS)
         return wh_fail(err, WH_E_LIMIT, "more than %d workflow files", WH_MAX_EXEC_WORKFLOWS);
@@ -39,6 +40,8 @@ static int add_file(struct exec_files *f, const char *path, struct wh_error *err
     if (!w)
         return -1;
     f->workflows = wh_reallocarray(f->workflows, f->n + 1, sizeof(void *));
+    f->named = wh_reallocarray(f->named, f->n + 1, sizeof(bool));
+    f->named[f->n] = named;
     f->workflows[f->n++] = w;
     return 0;
 }
@@ -59,7 +62,7 @@ static int add_folder(struct exec_files *f, const char *path, struct wh_error *e
     for (int i = 0; i < n; i++) {
         wh_autofree char *file = wh_path_join(path, entries[i]->d_name);
         if (code == 0)
-            code = add_file(f, file, err);
+            code = add_file(f, file, false, err);
         free(entries[i]);
     }
     free(entries);
@@ -73,7 +76,7 @@ int exec_files_read(const struct exec_options *o, struct exec_files *f, struct w
     for (char *const *file = o->files; *file; file++) {
         struct stat st;
         bool folder = stat(*file, &st) == 0 && S_ISDIR(st.st_mode);
-        if (folder ? add_folder(f, *file, err) < 0 : add_file(f, *file, err) < 0)
+        if (folder ? add_folder(f, *file, err) < 0 : add_file(f, *file, true, err) < 0)
             return -1;
     }
     return 0;

@@ -10,21 +10,48 @@
 
 #define TICK_MS 100
 
+/* Workflows that wait for their groups. */
+static void open_scopes(struct exec_run *run)
+{
+    for (size_t i = 0; i < wh_graph_scope_count(run->graph); i++) {
+        struct wh_graph_scope *scope = wh_graph_scope_at(run->graph, i);
+        if (scope->closed && !scope->done)
+            (void)exec_gate_enter(run, NULL, scope);
+    }
+}
+
+/* False: nothing more can be started now. */
+static bool start_one(struct exec_run *run)
+{
+    open_scopes(run);
+    struct wh_graph_job *job = wh_graph_next(run->graph);
+    if (!job)
+        return false;
+    if (job->concurrency.group && !exec_gate_enter(run, job, NULL))
+        return true;
+    if (job->node->call) {
+        exec_call(run, job);
+        return true;
+    }
+    if (run->running >= run->max_parallel)
+        return false;
+    exec_job_start(run, job);
+    return true;
+}
+
 void exec_run_pump(struct exec_run *run)
 {
-    struct wh_graph_job *job;
-    while (run->interrupts < 2 && (job = wh_graph_next(run->graph)) != NULL) {
-        if (job->node->call) {
-            exec_call(run, job);
-            continue;
-        }
-        if (run->running >= run->max_parallel)
-            break;
-        exec_job_start(run, job);
-    }
+    if (run->pumping)
+        return;
+    run->pumping = true;
+    if (run->ngates > 0)
+        exec_gates_look(run);
+    while (run->interrupts < 2 && start_one(run))
+        ;
     for (size_t i = 0; i < run->njobs; i++)
         if (exec_job_wants_cancel(run->jobs[i]))
             exec_job_cancel(run->jobs[i]);
+    run->pumping = false;
     if ((wh_graph_done(run->graph) || run->interrupts > 1) && run->running == 0 && run->helpers == 0)
         uv_stop(&run->loop);
 }
@@ -62,7 +89,8 @@ static void open_loop(struct exec_run *run)
     uv_signal_init(&run->loop, &run->interrupt);
     uv_signal_init(&run->loop, &run->terminate);
     uv_timer_init(&run->loop, &run->tick);
-    run->interrupt.data = run->terminate.data = run->tick.data = run;
+    uv_timer_init(&run->loop, &run->gate_timer);
+    run->interrupt.data = run->terminate.data = run->tick.data = run->gate_timer.data = run;
     uv_signal_start(&run->interrupt, on_signal, SIGINT);
     uv_signal_start(&run->terminate, on_signal, SIGTERM);
     if (run->style == EXEC_TTY)
@@ -105,6 +133,7 @@ int exec_run(struct exec_run *run)
     for (size_t i = 0; i < run->njobs; i++)
         exec_job_free(run->jobs[i]);
     free(run->jobs);
+    exec_gates_free(run);
     enum wh_graph_result result =
         wh_graph_done(run->graph) ? wh_graph_result(run->graph) : WH_GRAPH_CANCELLED;
     exec_show_finish(run->show, wh_graph_result_text(result));

@@ -299,3 +299,46 @@ def test_logs_of_each_job(wherry: Wherry, tree: Path) -> None:
     assert done.returncode == 0
     assert sorted(p.name for p in (tree.parent / "logs").iterdir()) == ["a (.._2).log", "a (1).log"]
     assert "\n1-line\n" in (tree.parent / "logs/a (1).log").read_text()
+
+
+# ---- concurrency groups ----
+
+def test_group_within_a_run(wherry: Wherry, tree: Path) -> None:
+    """One runs, one waits; a third takes the place of the one that waits."""
+    text = flow(a=job("echo row ${{ matrix.v }}; sleep 1", strategy="{fail-fast: false, matrix: {v: [1, 2, 3]}}", concurrency="deploy"),
+                b=job("echo with b", concurrency="{group: other}"))
+    write(tree, ci=text)
+    result, done = results(wherry, tree, "--max-parallel", "4")
+    assert conclusions(result) == {"a (1)": "succeeded", "a (3)": "succeeded", "b": "succeeded"}, done.stderr
+    assert "job 'a (2)' is cancelled" in done.stderr and "higher priority waiting request for deploy" in done.stderr and done.returncode == 1
+    assert done.stdout.index("[a (1)] Cleaning up") < done.stdout.index("[a (3)] Current runner")
+
+
+def test_groups_between_runs(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci="on: push\nconcurrency: {group: 'Site-${{ github.ref_name }}', cancel-in-progress: true}\njobs:\n  a: " + job("echo up; sleep 60") + "\n",
+          next="on: push\nconcurrency: {group: 'site-${{ github.ref_name }}', cancel-in-progress: true}\njobs:\n  a: " + job("echo second") + "\n")
+    process = start(wherry, tree)
+    read_until(process, "up")
+    second = execute(wherry, tree, ".github/workflows/next.yml")
+    rest, _ = process.communicate(timeout=30)
+    assert second.returncode == 0 and "second\n" in second.stdout and "waits for its concurrency group" in second.stderr
+    assert process.returncode == 1 and "The operation was canceled." in rest and "higher priority waiting request for Site-main" in rest
+
+
+def test_group_waits_for_another_run(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci="on: push\njobs:\n  a: " + job("echo up; sleep 2; date +first=%s%N", concurrency="g") + "\n",
+          next="on: push\njobs:\n  a: " + job("date +second=%s%N", concurrency="g") + "\n")
+    process = start(wherry, tree)
+    said = read_until(process, "up")
+    second = execute(wherry, tree, ".github/workflows/next.yml")
+    rest, _ = process.communicate(timeout=30)
+    assert process.returncode == 0 and second.returncode == 0
+    first_time, second_time = (int(re.search(rf"^{n}=(\d+)$", t, re.M).group(1)) for n, t in (("first", said + rest), ("second", second.stdout)))
+    assert first_time < second_time
+
+
+def test_group_that_would_wait_for_itself(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci="on: push\nconcurrency: g\njobs:\n  a: " + job("echo never", concurrency="G") + "\n  b: " + job("echo b") + "\n")
+    result, done = results(wherry, tree)
+    assert done.returncode == 1 and "a deadlock was detected for concurrency group: 'G' between 'top level workflow' and 'a'" in done.stderr
+    assert conclusions(result) == {"b": "succeeded"}

@@ -59,11 +59,31 @@ struct wh_workflow_context {
 cJSON *wh_workflow_message(const struct wh_workflow *w, const char *job_id,
                            const struct wh_workflow_context *context, struct wh_error *err);
 
-/* The github context of a checkout, by asking git: sha, ref, ref_name, ref_type, repository (from the remote
- * `origin`, else local/<folder>), actor and the fixed rest. event: the payload (borrowed), NULL: a small one
- * of the event's kind is made. A folder without git gives zeros for
- * the commit. Never NULL. */
-cJSON *wh_workflow_github(const char *folder, const char *event_name, const cJSON *event,
-                          const char *workflow_path, const char *workflow_name);
+/* What git says about a checkout; owned. A folder without git or commits: zeros for the commit,
+ * "local/FOLDER" for the repository. */
+struct wh_checkout {
+    char *folder, *git; /* git NULL: there is none */
+    char *sha, *ref;    /* "refs/heads/main", "refs/tags/v1" */
+    char *repository;   /* of the remote `origin` */
+    char *default_branch, *actor;
+    char *before, *message, *author, *email, *timestamp; /* of the commit and the one before; NULL */
+    bool has_commit;
+};
+void wh_checkout_read(const char *folder, struct wh_checkout *c);
+void wh_checkout_clear(struct wh_checkout *c);
+/* Files that the event changed: since the push's `before`, or since the base branch of a pull request. NULL:
+ * not known. Owned (wh_strv_free()). */
+char **wh_checkout_changed(const struct wh_checkout *c, const cJSON *github);
+
+/* The github context. event: the payload (borrowed); NULL: one is made (wh_workflow_payload()). Never NULL.
+ */
+cJSON *wh_workflow_github(const struct wh_checkout *c, const struct wh_workflow *w, const char *event_name,
+                          const cJSON *event);
+/* A payload of the event's kind, whose action is among the workflow's `types`. */
+cJSON *wh_workflow_payload(const struct wh_checkout *c, const struct wh_workflow *w, const char *event_name);
+/* Whether `on` and its filters let the event in (github: as above; changed NULL: paths are not looked at).
+ * False: *why says what keeps it out; owned. */
+bool wh_workflow_triggered(const struct wh_workflow *w, const cJSON *github, char *const *changed,
+                           char **why);
 
 #endif
