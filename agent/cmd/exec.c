@@ -43,6 +43,8 @@ static int add_roots(const struct exec_options *o, const struct exec_files *f, s
         return -1;
     struct wh_checkout checkout __attribute__((cleanup(wh_checkout_clear)));
     wh_checkout_read(".", &checkout);
+    const char *server = o->server ? o->server : getenv("GITHUB_SERVER_URL");
+    checkout.server = server && server[0] ? wh_strdup(server) : NULL;
     size_t added = 0;
     for (size_t i = 0; i < f->n; i++) {
         const struct wh_workflow *w = f->workflows[i];
@@ -159,11 +161,13 @@ static int exec_files(const struct exec_options *o, const struct exec_files *f, 
     const char *token = o->token ? o->token : wh_json_string(o->secrets, "GITHUB_TOKEN");
     struct wh_graph_options options = {
         .vars = o->vars, .token = token, .rows = o->rows, .on_end = on_end, .arg = &run};
+    run.token = token;
     run.graph = wh_graph_new(&options);
     int code = add_roots(o, f, run.graph, err);
     if (code == 0)
         code = run_graph(&run, masker, err);
     wh_graph_free(run.graph);
+    exec_calls_free(&run);
     return code;
 }
 

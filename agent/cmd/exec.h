@@ -20,7 +20,7 @@ struct exec_options {
     char **files;      /* workflows and folders of them */
     char **jobs;       /* --job; NULL: all */
     const char *event; /* NULL: not said */
-    const char *event_path, *work, *state, *user, *result, *progress, *logs, *native_off;
+    const char *event_path, *work, *state, *user, *result, *progress, *logs, *native_off, *server;
     char *token;                           /* owned */
     cJSON *secrets, *vars, *inputs, *rows; /* objects */
     char **env;                            /* "K=V" */
@@ -111,6 +111,10 @@ struct exec_run {
     struct wh_serve *serve; /* caches and artifacts; NULL: no job wanted them yet */
     char run_id[37];        /* by which its jobs find each other's artifacts */
     bool pumping;
+    const char *token; /* github.token; NULL */
+    cJSON *called;     /* workflows that were called: shown name -> text */
+    struct exec_origin **origins;
+    size_t norigins;
 };
 /* Returns wherry's exit code: 0 only if no job failed. */
 int exec_run(struct exec_run *run);
@@ -143,5 +147,6 @@ void exec_gates_free(struct exec_run *run);
 /* ---- exec_call.c ---- */
 /* Finds the workflow that the job calls, and hands it to the graph. */
 void exec_call(struct exec_run *run, struct wh_graph_job *job);
+void exec_calls_free(struct exec_run *run);
 
 #endif

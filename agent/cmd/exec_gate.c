@@ -147,7 +147,9 @@ static const char *held_above(const struct wh_graph_scope *scope, const char *gr
 
 static bool is_deadlock(struct exec_run *run, struct wh_graph_job *job, struct wh_graph_scope *scope)
 {
-    const struct wh_graph_scope *from = job ? job->node->scope : scope->caller ? scope->caller->node->scope : NULL;
+    const struct wh_graph_scope *from = job             ? job->node->scope
+                                        : scope->caller ? scope->caller->node->scope
+                                                        : NULL;
     const char *group = job ? job->concurrency.group : scope->concurrency.group;
     const char *holder = held_above(from, group);
     if (!holder && !job && scope->caller && scope->caller->concurrency.group &&
@@ -185,8 +187,8 @@ bool exec_gate_enter(struct exec_run *run, struct wh_graph_job *job, struct wh_g
     run->gates[run->ngates++] = gate;
     try_lock(run, gate);
     if (gate->lock < 0) {
-        exec_show_say(run->show, "%s%s%s waits for its concurrency group '%s'", job ? "job '" : "the workflow",
-                      job ? job->name : "", job ? "'" : "", c->group);
+        exec_show_say(run->show, "%s%s%s waits for its concurrency group '%s'",
+                      job ? "job '" : "the workflow", job ? job->name : "", job ? "'" : "", c->group);
         leave(run, gate, ".pending");
         if (job)
             job->held = true;

@@ -41,6 +41,7 @@ const char exec_help[] =
     "      --env K=V          a variable of the runner's environment. Repeatable\n"
     "      --env-file FILE    such variables, a line K=V each\n"
     "      --token TOKEN      github.token (default: the secret GITHUB_TOKEN)\n"
+    "      --server URL       GitHub Enterprise, instead of https://github.com (default: GITHUB_SERVER_URL)\n"
     "      --network-checkout actions/checkout of this repository fetches it, instead of taking the work "
     "tree as it is\n"
     "      --native off       run the published JavaScript of all actions instead of what is built in; also "
@@ -94,7 +95,8 @@ enum {
     GRAPH,
     NATIVE,
     PROGRESS,
-    LOGS
+    LOGS,
+    SERVER
 };
 
 static const struct option long_options[] = {{"job", required_argument, NULL, 'j'},
@@ -120,6 +122,7 @@ static const struct option long_options[] = {{"job", required_argument, NULL, 'j
                                              {"max-parallel", required_argument, NULL, MAX_PARALLEL},
                                              {"progress", required_argument, NULL, PROGRESS},
                                              {"logs", required_argument, NULL, LOGS},
+                                             {"server", required_argument, NULL, SERVER},
                                              {"debug", no_argument, NULL, DEBUG},
                                              {"result", required_argument, NULL, RESULT},
                                              {"quiet", no_argument, NULL, 'q'},
@@ -274,18 +277,30 @@ static int take_value(struct exec_options *o, int option, char *value, struct wh
     }
 }
 
+static int check_server(char *url, struct wh_error *err)
+{
+    size_t len = strlen(url);
+    while (len > 0 && url[len - 1] == '/')
+        url[--len] = '\0';
+    if ((wh_starts_with(url, "https://") || wh_starts_with(url, "http://")) && len > strlen("https://"))
+        return 0;
+    return wh_fail(err, WH_E_ARGUMENT, "--server %s: a URL is expected, say https://github.example.com", url);
+}
+
 static int take_option(struct exec_options *o, int option, char *value, struct wh_error *err)
 {
     const struct {
         int option;
         const char **to;
-    } texts[] = {{'e', &o->event}, {EVENT_PATH, &o->event_path}, {WORK, &o->work}, {STATE, &o->state},
-                 {USER, &o->user}, {RESULT, &o->result},         {LOGS, &o->logs}, {PROGRESS, &o->progress}};
+    } texts[] = {
+        {'e', &o->event},    {EVENT_PATH, &o->event_path}, {WORK, &o->work}, {STATE, &o->state},
+        {USER, &o->user},    {RESULT, &o->result},         {LOGS, &o->logs}, {PROGRESS, &o->progress},
+        {SERVER, &o->server}};
     for (size_t i = 0; i < WH_COUNT(texts); i++) {
         if (texts[i].option != option)
             continue;
         *texts[i].to = value;
-        return 0;
+        return option == SERVER ? check_server(value, err) : 0;
     }
     return take_value(o, option, value, err);
 }

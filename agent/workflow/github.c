@@ -113,7 +113,7 @@ void wh_checkout_clear(struct wh_checkout *c)
 {
     char *const owned[] = {c->folder,     c->git,    c->sha,   c->ref,       c->before,
                            c->message,    c->author, c->email, c->timestamp, c->default_branch,
-                           c->repository, c->actor};
+                           c->repository, c->actor,  c->server};
     for (size_t i = 0; i < WH_COUNT(owned); i++)
         free(owned[i]);
     *c = (struct wh_checkout){0};
@@ -153,15 +153,17 @@ char **wh_checkout_changed(const struct wh_checkout *c, const cJSON *github)
 
 /* ---- the context ---- */
 
-static void add_fixed(cJSON *github)
+static void add_fixed(const struct wh_checkout *c, cJSON *github)
 {
-    static const char *const fixed[][2] = {{"server_url", "https://github.com"},
-                                           {"api_url", "https://api.github.com"},
-                                           {"graphql_url", "https://api.github.com/graphql"},
-                                           {"run_id", "1"},
-                                           {"run_number", "1"},
-                                           {"run_attempt", "1"},
-                                           {"retention_days", "90"}};
+    static const char home[] = "https://github.com";
+    const char *server = c->server ? c->server : home;
+    bool enterprise = !wh_streq(server, home);
+    wh_autofree char *api = enterprise ? wh_printf("%s/api/v3", server) : wh_strdup("https://api.github.com");
+    wh_autofree char *graphql =
+        enterprise ? wh_printf("%s/api/graphql", server) : wh_printf("%s/graphql", api);
+    const char *const fixed[][2] = {{"server_url", server},  {"api_url", api},    {"graphql_url", graphql},
+                                    {"run_id", "1"},         {"run_number", "1"}, {"run_attempt", "1"},
+                                    {"retention_days", "90"}};
     for (size_t i = 0; i < WH_COUNT(fixed); i++)
         cJSON_AddStringToObject(github, fixed[i][0], fixed[i][1]);
     cJSON_AddBoolToObject(github, "ref_protected", false);
@@ -221,7 +223,7 @@ cJSON *wh_workflow_github(const struct wh_checkout *c, const struct wh_workflow 
                                       {"base_ref", base ? base : ""}};
     for (size_t i = 0; i < WH_COUNT(members); i++)
         cJSON_AddStringToObject(github, members[i][0], members[i][1]);
-    add_fixed(github);
+    add_fixed(c, github);
     cJSON_AddItemToObject(github, "event", event);
     return github;
 }

@@ -461,7 +461,8 @@ void wh_graph_fail(struct wh_graph_job *job, const char *reason)
 
 void wh_graph_cancel_job(struct wh_graph_job *job)
 {
-    if (job->state == WH_GRAPH_READY)
+    bool looked_for = job->state == WH_GRAPH_RUNNING && job->node->call && !job->called;
+    if (job->state == WH_GRAPH_READY || looked_for)
         graph_job_end(job, WH_GRAPH_CANCELLED);
     else if (job->state == WH_GRAPH_RUNNING && job->called)
         wh_graph_cancel_scope(job->called);

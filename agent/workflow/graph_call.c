@@ -104,8 +104,6 @@ static int check_limits(const struct wh_graph_job *job, const struct wh_workflow
         return wh_fail(err, WH_E_LIMIT,
                        "%s: workflows call one another at most %u levels deep, the first one included", place,
                        WH_MAX_CALL_LEVELS);
-    if (from->graph->ncalls >= WH_MAX_CALLED_WORKFLOWS * WH_MAX_MATRIX_ROWS)
-        return wh_fail(err, WH_E_LIMIT, "%s: a run calls too many workflows", place);
     if (!wh_workflow_has_event(called, "workflow_call"))
         return wh_fail(err, WH_E_PARSE, "%s: workflow_call key is not defined in the referenced workflow %s.",
                        place, called->file);
@@ -124,7 +122,6 @@ struct wh_graph_scope *wh_graph_call(struct wh_graph_job *job, struct wh_workflo
         wh_workflow_free(workflow_taken);
     } else {
         scope->user = user;
-        g->ncalls++;
         job->called = scope;
         wh_graph_start(job);
         if (fill_scope(scope, job, &cause) == 0)

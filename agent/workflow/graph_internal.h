@@ -9,7 +9,7 @@ struct wh_graph {
     struct wh_graph_options options;
     struct wh_value *vars;
     struct wh_graph_scope **scopes; /* in order of their making: callers before called */
-    size_t nscopes, njobs, ncalls, output_bytes;
+    size_t nscopes, njobs, output_bytes;
 };
 
 /* ---- graph.c ---- */

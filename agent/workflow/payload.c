@@ -20,7 +20,7 @@ static void add_repository(cJSON *object, const char *name, const struct wh_chec
     cJSON *repo = cJSON_AddObjectToObject(object, name);
     const char *slash = strchr(c->repository, '/');
     wh_autofree char *owner = wh_strndup(c->repository, slash ? (size_t)(slash - c->repository) : 0);
-    wh_autofree char *html = wh_printf("https://github.com/%s", c->repository);
+    wh_autofree char *html = wh_printf("%s/%s", text_or(c->server, "https://github.com"), c->repository);
     wh_autofree char *clone = wh_printf("%s.git", html);
     wh_json_add_string(repo, "full_name", c->repository);
     wh_json_add_string(repo, "name", slash ? slash + 1 : c->repository);

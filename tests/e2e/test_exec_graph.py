@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.service.client import Client
+
 from .support.agent import Wherry
+from .support.gitserver import GitServer
 from .support.repository import Repository
 
 
@@ -342,3 +345,86 @@ def test_group_that_would_wait_for_itself(wherry: Wherry, tree: Path) -> None:
     result, done = results(wherry, tree)
     assert done.returncode == 1 and "a deadlock was detected for concurrency group: 'G' between 'top level workflow' and 'a'" in done.stderr
     assert conclusions(result) == {"b": "succeeded"}
+
+
+# ---- workflows of other repositories ----
+
+def test_workflow_of_another_repository(wherry: Wherry, tree: Path, client: Client, git_server: GitServer, place: Path) -> None:
+    client.options(repositories=str(git_server.root))
+    shared = Repository.create(git_server.root, "acme/shared", place / "shared")
+    shared.write({".github/workflows/outer.yml": "on: {workflow_call: {outputs: {v: {value: '${{ jobs.in.outputs.v }}'}}}}\njobs: {in: {uses: ./.github/workflows/inner.yml}}\n",
+                  ".github/workflows/inner.yml": "on: {workflow_call: {outputs: {v: {value: '${{ jobs.j.outputs.v }}'}}}}\njobs:\n  j:\n    runs-on: x\n"
+                                                 "    outputs: {v: '${{ steps.s.outputs.v }}'}\n    steps: [{id: s, run: echo v=far >> $GITHUB_OUTPUT}]\n"})
+    shared.commit()
+    shared.publish("refs/tags/v1")
+    write(tree, ci="on: push\njobs:\n  far:\n    strategy: {matrix: {n: [1, 2]}}\n    uses: acme/shared/.github/workflows/outer.yml@v1\n"
+                   "  after: " + job("echo got=${{ needs.far.outputs.v }}", needs="far") + "\n"
+                   "  none:\n    uses: acme/shared/.github/workflows/nothing.yml@v1\n  nowhere:\n    uses: acme/absent/.github/workflows/x.yml@v1\n")
+    server = client.status()["url"]
+    result, done = results(wherry, tree, "--server", server, "--token", "ghs_token", "--state", str(wherry.state))
+    assert "[after] got=far\n" in done.stdout, done.stdout + done.stderr
+    assert {"far (1) / in / j", "far (2) / in / j", "after"} == set(conclusions(result))
+    assert "nothing.yml@v1: the repository has no such file at that ref" in done.stderr and "job 'nowhere' failed" in done.stderr
+    assert done.returncode == 1
+
+
+# ---- triggers ----
+
+def test_a_folder_of_workflows(wherry: Wherry, tree: Path) -> None:
+    one = "\njobs: {j: {runs-on: x, steps: [{run: 'echo from ${{ github.workflow }} ${{ github.event.action }}'}]}}\n"
+    write(tree, a="name: A\non: push" + one, b="name: B\non: {push: {branches: [other]}}" + one, c="name: C\non: {pull_request: {types: [labeled]}}" + one,
+          d="name: D\non: {push: {paths: ['*.md']}}" + one)
+    done = execute(wherry, tree)
+    assert done.returncode == 0 and "from A" in done.stdout and "from B" not in done.stdout and "from C" not in done.stdout, done.stderr
+    assert "b.yml does not run: the branch 'main' is not among its `branches`" in done.stderr
+    pull = execute(wherry, tree, "pull_request")
+    assert pull.returncode == 0 and "from C labeled" in pull.stdout and "from A" not in pull.stdout
+    none = execute(wherry, tree, "release")
+    assert none.returncode == 1 and "no workflow is triggered by 'release'" in none.stderr
+    named = execute(wherry, tree, ".github/workflows/b.yml")
+    assert named.returncode == 0 and "from B" in named.stdout and "it runs all the same" in named.stderr
+
+
+def test_payload_is_made_of_the_repository(wherry: Wherry, tree: Path) -> None:
+    script = "run: 'echo \"${{ github.event.head_commit.message }}|${{ github.event.pull_request.base.ref }}|${{ github.event.pull_request.head.ref }}|${{ github.ref }}|" \
+             "${{ github.base_ref }}|${{ github.event.repository.default_branch }}|${{ github.event.after == github.sha }}\"'"
+    write(tree, ci="on: [push, pull_request]\njobs: {j: {runs-on: x, steps: [{" + script + "}]}}\n")
+    push = execute(wherry, tree, ".github/workflows/ci.yml")
+    assert "\nchange|||refs/heads/main||main|true\n" in push.stdout, push.stdout
+    subprocess.run(["git", "checkout", "-q", "-b", "topic"], cwd=tree, check=True)
+    pull = execute(wherry, tree, ".github/workflows/ci.yml", "pull_request")
+    assert "\n|main|topic|refs/pull/1/merge|main|main|false\n" in pull.stdout, pull.stdout
+
+
+DISPATCH = """\
+on:
+  workflow_dispatch:
+    inputs:
+      level: {type: choice, options: [info, debug], default: info}
+      count: {type: number, default: 3}
+      dry: {type: boolean, default: true}
+      who: {required: true}
+jobs:
+  j:
+    runs-on: x
+    steps:
+      - run: 'echo "${{ inputs.level }} ${{ inputs.count }} ${{ inputs.dry && 1 || 0 }} ${{ inputs.who }} ${{ github.event.inputs.dry }}"'
+"""
+
+
+@pytest.mark.parametrize("given,said", [
+    (["who=me"], "info 3 1 me true"), (["who=me", "dry=false", "level=debug", "count=1.50"], "debug 1.5 0 me false"),
+    ([], "Input who is required"), (["who=me", "level=loud"], "Input level is one of its options, not 'loud'"), (["who=me", "count=many"], "Input count is a number, not 'many'"),
+    (["who=me", "dry=maybe"], "Input dry is a boolean, not 'maybe'"), (["who=me", "typo=1"], "has no such input"),
+])
+def test_inputs_of_workflow_dispatch(wherry: Wherry, tree: Path, given: list[str], said: str) -> None:
+    write(tree, ci=DISPATCH)
+    done = execute(wherry, tree, ".github/workflows/ci.yml", *(a for g in given for a in ("--input", g)))
+    good = said.split(" ")[0] in ("info", "debug")
+    assert said in (done.stdout if good else done.stderr) and done.returncode == (0 if good else 2), done.stdout + done.stderr
+
+
+def test_input_for_another_event(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci=flow(a=job("true")))
+    done = execute(wherry, tree, ".github/workflows/ci.yml", "--input", "a=b")
+    assert done.returncode == 2 and "--input is for the event workflow_dispatch" in done.stderr

@@ -15,7 +15,7 @@
 
 #define WH_MAX_GRAPH_JOBS 4096u              /* of a run, all matrices and calls together */
 #define WH_MAX_CALL_LEVELS 10u               /* of workflows: the first and those below */
-#define WH_MAX_CALLED_WORKFLOWS 50u          /* calls of a run */
+#define WH_MAX_CALLED_WORKFLOWS 50u          /* different files that a run may call: for the driver */
 #define WH_MAX_JOB_OUTPUTS ((size_t)1 << 20) /* bytes of one job's outputs */
 #define WH_MAX_RUN_OUTPUTS ((size_t)50 << 20)
 #define WH_MAX_CONCURRENCY_GROUP 400 /* characters */

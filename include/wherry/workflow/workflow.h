@@ -68,6 +68,7 @@ struct wh_checkout {
     char *default_branch, *actor;
     char *before, *message, *author, *email, *timestamp; /* of the commit and the one before; NULL */
     bool has_commit;
+    char *server; /* "https://github.com", or that of GitHub Enterprise; NULL: the former */
 };
 void wh_checkout_read(const char *folder, struct wh_checkout *c);
 void wh_checkout_clear(struct wh_checkout *c);
