@@ -368,8 +368,6 @@ cJSON *wh_graph_message(const struct wh_graph_job *job, struct wh_error *err)
                                           .needs = needs,
                                           .strategy = job->strategy,
                                           .matrix = job->matrix,
-                                          .name = job->name,
-                                          .endpoint = o->endpoint,
-                                          .endpoint_token = o->endpoint_token};
+                                          .name = job->name};
     return wh_workflow_message(scope->workflow, job->node->id, &context, err);
 }

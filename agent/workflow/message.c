@@ -287,8 +287,7 @@ static void add_contexts(struct build *b, const struct wh_workflow_context *c)
                           c->strategy ? wh_value_to_context_data(c->strategy) : lone_strategy());
 }
 
-static void add_frame(struct build *b, const char *job_id, const char *display,
-                      const struct wh_workflow_context *c)
+static void add_frame(struct build *b, const char *job_id, const char *display)
 {
     cJSON *m = b->message;
     cJSON_AddStringToObject(m, "messageType", "RunnerJobRequest");
@@ -311,10 +310,7 @@ static void add_frame(struct build *b, const char *job_id, const char *display,
     cJSON_AddStringToObject(endpoint, "url", "");
     cJSON *authorization = cJSON_AddObjectToObject(endpoint, "authorization");
     cJSON_AddStringToObject(authorization, "scheme", "OAuth");
-    cJSON *parameters = cJSON_AddObjectToObject(authorization, "parameters");
-    wh_json_add_string(parameters, "AccessToken", c->endpoint_token);
-    if (c->endpoint)
-        cJSON_AddItemToObject(endpoint, "data", cJSON_Duplicate(c->endpoint, true));
+    cJSON_AddObjectToObject(authorization, "parameters");
     cJSON *files = cJSON_AddArrayToObject(m, "fileTable");
     cJSON_AddItemToArray(files, cJSON_CreateString(b->t.file));
     cJSON_AddArrayToObject(m, "mask");
@@ -323,7 +319,7 @@ static void add_frame(struct build *b, const char *job_id, const char *display,
 static int fill_message(struct build *b, const char *job_id, const char *display,
                         const struct wh_workflow_context *c, struct wh_error *err)
 {
-    add_frame(b, job_id, display, c);
+    add_frame(b, job_id, display);
     add_variables(b, c, job_id);
     add_contexts(b, c);
     if (add_layers(b, "env", "environmentVariables", WH_PLACE_WORKFLOW_ENV, WH_PLACE_JOB_ENV, err) < 0 ||

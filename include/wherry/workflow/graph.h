@@ -100,8 +100,6 @@ struct wh_graph_scope {
 struct wh_graph_options {
     const cJSON *vars; /* borrowed as long as the graph lives */
     const char *token; /* as well; NULL: "" */
-    const cJSON *endpoint;
-    const char *endpoint_token;
     const cJSON *rows; /* --matrix: key -> array of texts; other rows are left out. NULL: all */
     /* A job was skipped, cancelled or failed without having been offered: job NULL if it never got so far. */
     void (*on_end)(void *arg, struct wh_graph_node *node, struct wh_graph_job *job);

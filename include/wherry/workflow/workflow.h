@@ -50,10 +50,6 @@ struct wh_workflow_context {
     const struct wh_value *inputs; /* as they are: defaults are filled in */
     const struct wh_value *needs, *strategy, *matrix;
     const char *name; /* the display name; NULL: as the file has it */
-    /* Where the job finds a cache and artifacts: endpoint data of the message (CacheServerUrl,
-     * ResultsServiceUrl, ...), and the token for it. NULL: nowhere. */
-    const cJSON *endpoint;
-    const char *endpoint_token;
 };
 /* The job message of one job that has `steps`. */
 cJSON *wh_workflow_message(const struct wh_workflow *w, const char *job_id,
