@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "build/copied.h"
 #include "build/remote.h"
 
 #include "wherry/base/fs.h"
@@ -250,7 +251,7 @@ static int copy_files(struct build *b, struct stage *s, const struct wh_df_step 
 }
 
 static int fill(struct build *b, struct stage *s, const struct wh_df_step *step, int root, bool empty,
-                uint64_t vertex, struct wh_digest *files, struct wh_error *err)
+                uint64_t vertex, struct copied *copied, struct wh_digest *files, struct wh_error *err)
 {
     if (step->kind == WH_DF_WORKDIR)
         return make_workdir(b, step, root, empty, vertex, err);
@@ -259,6 +260,7 @@ static int fill(struct build *b, struct stage *s, const struct wh_df_step *step,
                      .chown = step->chown != NULL,
                      .chmod = &step->chmod,
                      .unpack = step->kind == WH_DF_ADD && step->instr->unpack != WH_DF_FALSE,
+                     .copied = copied,
                      .cancel = &b->channel.cancel};
     if (c.chown && resolve_owner(b, root, empty, step->chown, vertex, &c.uid, &c.gid, err) < 0)
         return -1;
@@ -266,7 +268,30 @@ static int fill(struct build *b, struct stage *s, const struct wh_df_step *step,
     if (c.unpack && !scratch)
         return -1;
     c.scratch = scratch;
-    return copy_files(b, s, step, &c, files, err);
+    c.hasher = copied ? hasher_new() : NULL;
+    int status = copy_files(b, s, step, &c, files, err);
+    hasher_free(c.hasher);
+    return status;
+}
+
+static int make_tree(struct build *b, struct stage *s, const struct wh_df_step *step,
+                     const struct state *state, const int64_t *ids, uint64_t vertex, struct wh_tree *tree,
+                     struct copied *copied, struct wh_digest *files, struct wh_error *err)
+{
+    /* --link: into an empty tree, whatever lies below. */
+    bool alone = step->instr->link && !step->chmod.given;
+    struct wh_rootfs_options options = {.layers_fd = wh_layer_layers_fd(b->store),
+                                        .layers = ids,
+                                        .nlayers = alone ? 0 : state->n,
+                                        .upper = wh_tree_path(tree),
+                                        .work = wh_tree_work(tree)};
+    struct wh_rootfs root = WH_ROOTFS_NONE;
+    int status = wh_rootfs_mount(&options, &root, err);
+    if (status == 0)
+        status = fill(b, s, step, root.fd, options.nlayers == 0, vertex, copied, files, err);
+    if (wh_rootfs_finish(&root, status == 0 ? err : NULL) < 0)
+        status = -1;
+    return status == 0 && copied ? copied_finish(copied, wh_tree_fd(tree), err) : status;
 }
 
 int add_execute(struct build *b, struct stage *s, const struct wh_df_step *step, struct state *state,
@@ -278,22 +303,17 @@ int add_execute(struct build *b, struct stage *s, const struct wh_df_step *step,
     wh_autotree *tree = wh_tree_begin(b->store, err);
     if (!tree)
         return -1;
-    /* --link: into an empty tree, whatever lies below. */
-    bool alone = step->instr->link && !step->chmod.given;
-    struct wh_rootfs_options options = {.layers_fd = wh_layer_layers_fd(b->store),
-                                        .layers = ids,
-                                        .nlayers = alone ? 0 : state->n,
-                                        .upper = wh_tree_path(tree),
-                                        .work = wh_tree_work(tree)};
-    struct wh_rootfs root = WH_ROOTFS_NONE;
-    int status = wh_rootfs_mount(&options, &root, err);
-    if (status == 0)
-        status = fill(b, s, step, root.fd, options.nlayers == 0, vertex, files, err);
-    if (wh_rootfs_finish(&root, status == 0 ? err : NULL) < 0)
-        status = -1;
-    if (status < 0)
-        return -1;
-    struct wh_layer_info info = {.size = -1};
-    *out = (struct layer){.id = wh_tree_commit(wh_steal(&tree), &info, err)};
-    return out->id > 0 ? 0 : -1;
+    bool from_context = step->kind == WH_DF_COPY && step->nsources > 0 && from_is_context(b, &step->from);
+    struct copied *copied =
+        from_context ? copied_new(b->store, s->no_cache ? 0 : step_previous_layer(b, s, step)) : NULL;
+    int status = make_tree(b, s, step, state, ids, vertex, tree, copied, files, err);
+    if (status == 0) {
+        struct wh_layer_info info = {.size = -1};
+        *out = (struct layer){.id = wh_tree_commit(wh_steal(&tree), &info, err)};
+        status = out->id > 0 ? 0 : -1;
+    }
+    if (status == 0 && copied) /* without the list, the next layer only costs more */
+        (void)copied_save(copied, out->id, NULL);
+    copied_free(copied);
+    return status;
 }

@@ -7,11 +7,13 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "build/solve.h"
+#include "build/copied.h"
 
 #include "wherry/base/fs.h"
 
 #define COPY_BUFFER ((size_t)256 << 10)
+#define BIG_BUFFER ((size_t)1 << 20)
+#define BIG_FILE ((off_t)4 << 20) /* from here on a second thread is worth its switches */
 
 struct linked { /* a file with several names, copied once */
     dev_t dev;
@@ -106,6 +108,30 @@ static int copy_bytes(int from, int to, struct wh_sha256 *hash, const bool *canc
     }
 }
 
+/* The same for a big file, hashed by a thread beside the writes. */
+static int copy_big(int from, int to, struct wh_sha256 *hash, struct hasher *hasher, const bool *cancel,
+                    struct wh_error *err)
+{
+    wh_autofree unsigned char *buf = wh_malloc(2 * BIG_BUFFER);
+    int status = 1;
+    for (size_t half = 0; status == 1; half = BIG_BUFFER - half) {
+        ssize_t n = read(from, buf + half, BIG_BUFFER);
+        if (n < 0 && errno == EINTR)
+            n = read(from, buf + half, BIG_BUFFER);
+        if (n <= 0) {
+            status = n < 0 ? wh_fail_errno(err, "read") : 0;
+            break;
+        }
+        hasher_give(hasher, hash, buf + half, (size_t)n);
+        if (wh_write_all(to, buf + half, (size_t)n, err) < 0)
+            status = -1;
+        else if (__atomic_load_n(cancel, __ATOMIC_RELAXED))
+            status = wh_fail(err, WH_E_CANCELED, "canceled");
+    }
+    hasher_wait(hasher);
+    return status;
+}
+
 /* Parent folder (canonical, opened) and last name of a canonical path below the root. */
 static int open_parent(const struct copy *c, const char *path, const char **name, struct wh_error *err)
 {
@@ -136,6 +162,30 @@ static int try_hardlink(struct job *j, struct entry *e, int parent, const char *
     return 0;
 }
 
+/* What the file will be like. */
+static void wanted(const struct copy *c, const struct entry *e, struct stat *out)
+{
+    *out = e->st;
+    out->st_mode = S_IFREG | mode_of(c, e->st.st_mode, false);
+    owner_of(c, &e->st, &out->st_uid, &out->st_gid);
+}
+
+/* 1: the layer before has these very bytes: only the name is made here. */
+static int try_twin(struct job *j, const struct entry *e, int parent, const char *name, const char *dest,
+                    struct wh_error *err)
+{
+    struct copy *c = j->c;
+    struct stat want;
+    wanted(c, e, &want);
+    if (!c->copied || !c->rehash || !e->hashed || e->st.st_nlink > 1 ||
+        !copied_twin(c->copied, dest, &e->digest, &want))
+        return 0;
+    wh_autoclose int to = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (to < 0)
+        return wh_fail_errno(err, "create %s", name);
+    return set_attributes(to, want.st_uid, want.st_gid, want.st_mode & 07777, &e->st, err) < 0 ? -1 : 1;
+}
+
 static int copy_regular(struct job *j, struct entry *e, const char *from_path, int parent, const char *name,
                         struct wh_error *err)
 {
@@ -150,7 +200,10 @@ static int copy_regular(struct job *j, struct entry *e, const char *from_path, i
     if (to < 0)
         return wh_fail_errno(err, "create %s", name);
     wh_autosha256 *hash = c->rehash ? wh_sha256_new() : NULL;
-    if (copy_bytes(from, to, hash, c->cancel, err) < 0 || (c->xattrs && copy_xattrs(from, to, err) < 0))
+    bool big = hash && c->hasher && st.st_size >= BIG_FILE;
+    if ((big ? copy_big(from, to, hash, c->hasher, c->cancel, err)
+             : copy_bytes(from, to, hash, c->cancel, err)) < 0 ||
+        (c->xattrs && copy_xattrs(from, to, err) < 0))
         return wh_wrap(err, "%s", from_path);
     if (hash)
         wh_sha256_final(hash, &e->digest);
@@ -191,11 +244,20 @@ static int copy_file(struct job *j, struct entry *e, const char *from_path, cons
         return -1;
     if (name[0] == '\0' || (unlinkat(parent, name, 0) < 0 && errno == EISDIR))
         return wh_fail(err, WH_E_EXISTS, "cannot replace to directory /%s with file", dest);
-    int linked = S_ISREG(e->st.st_mode) ? try_hardlink(j, e, parent, name, dest) : 0;
-    if (linked)
-        return 0;
-    return S_ISREG(e->st.st_mode) ? copy_regular(j, e, from_path, parent, name, err)
-                                  : copy_special(j->c, e, parent, name, err);
+    if (j->c->copied)
+        copied_replace(j->c->copied, dest);
+    if (!S_ISREG(e->st.st_mode))
+        return copy_special(j->c, e, parent, name, err);
+    int done = try_hardlink(j, e, parent, name, dest);
+    if (done == 0)
+        done = try_twin(j, e, parent, name, dest, err);
+    if (done != 0)
+        return done < 0 ? -1 : 0;
+    if (copy_regular(j, e, from_path, parent, name, err) < 0)
+        return -1;
+    if (j->c->copied && j->c->rehash)
+        copied_note(j->c->copied, dest, &e->digest);
+    return 0;
 }
 
 /* A folder below the top of a copy: made, or its attributes taken over. */
@@ -358,6 +420,8 @@ static int unpack_archive(struct job *j, const struct match *m, bool *is_archive
         return -1;
     struct wh_archive_options options = {
         .uid = c->chown ? (int64_t)c->uid : -1, .gid = c->chown ? (int64_t)c->gid : -1, .cancel = c->cancel};
+    if (c->copied)
+        copied_unknown(c->copied);
     return wh_archive_unpack_fd(fd, dirfd, &options, err);
 }
 

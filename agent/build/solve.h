@@ -139,6 +139,8 @@ struct copy {
     /* The source may change while it is read: digests of what was written replace the entries'. Archives are
      * copied to this place first, so that what is hashed is what is unpacked. */
     bool rehash;
+    struct copied *copied; /* copied.h: what is written is told to it; NULL: nobody wants to know */
+    struct hasher *hasher; /* or NULL */
     const char *scratch;
     const bool *cancel;
 };
@@ -279,6 +281,8 @@ int step_lookup(struct build *b, bool by_ref, const struct wh_digest *key, struc
                 struct wh_error *err);
 int step_execute(struct build *b, struct stage *s, struct node *node, struct state *state,
                  struct wh_error *err);
+/* The layer (leased) that this instruction made when it ran last; 0: none that is still there. */
+int64_t step_previous_layer(struct build *b, const struct stage *s, const struct wh_df_step *step);
 
 /* from.c: where a COPY or a mount takes files from, opened. */
 struct from {

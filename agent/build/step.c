@@ -87,6 +87,20 @@ static int file_record(struct build *b, struct stage *s, const struct node *node
     return wh_record_put(b->store, &r, err);
 }
 
+int64_t step_previous_layer(struct build *b, const struct stage *s, const struct wh_df_step *step)
+{
+    wh_autofree char *slot = slot_of(b, s, step);
+    for (int by_ref = 0; by_ref < 2; by_ref++) {
+        size_t n;
+        const char *const *scopes = scopes_of(b, by_ref, &n);
+        wh_autorecord r = {0};
+        if (wh_record_previous(b->store, scopes, n, slot, &r, NULL) == 1 && r.layer > 0 &&
+            wh_store_lease_layer(b->store, r.layer, NULL) == 1)
+            return r.layer;
+    }
+    return 0;
+}
+
 /* Why the store had no answer, in a few words. */
 static char *why_missed(struct build *b, const struct stage *s, const struct node *node)
 {

@@ -16,6 +16,10 @@ struct wh_blob_segments {
     struct wh_segment_cache cache;
     struct wh_segment *list; /* of the blob under way */
     size_t n, cap;
+    /* Segments that are used again mostly lie in one blob: it stays open. Guarded by lock. */
+    pthread_mutex_t lock;
+    struct wh_digest open;
+    int fd;
 };
 
 static bool digest_of_file(void *data, const char *path, const struct stat *st, struct wh_digest *out)
@@ -24,26 +28,39 @@ static bool digest_of_file(void *data, const char *path, const struct stat *st, 
     return s->file_digest(s->data, path, st, out);
 }
 
-static int look_up(void *data, const struct wh_digest *key, int *fd, uint64_t *offset, uint64_t *len)
+static int open_blob(struct wh_blob_segments *s, const struct wh_digest *blob)
+{
+    pthread_mutex_lock(&s->lock);
+    if (s->fd < 0 || !wh_digest_eq(&s->open, blob)) {
+        wh_close_fd(&s->fd);
+        s->fd = wh_blob_open(s->store, blob, NULL, NULL);
+        s->open = *blob;
+    }
+    int fd = s->fd < 0 ? -1 : fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
+    pthread_mutex_unlock(&s->lock);
+    return fd;
+}
+
+static int look_up(void *data, const struct wh_digest *key, int *fd, struct wh_segment_place *place)
 {
     struct wh_blob_segments *s = data;
     struct wh_segment segment = {.key = *key};
     if (wh_segments_find(s->store, &segment, 1, NULL) <= 0 || segment.length == 0)
         return 0;
-    *fd = wh_blob_open(s->store, &segment.blob, NULL, NULL);
-    *offset = segment.offset;
-    *len = segment.length;
+    *fd = open_blob(s, &segment.blob);
+    *place = (struct wh_segment_place){segment.offset, segment.length, segment.check};
     return *fd >= 0;
 }
 
-static void remember(void *data, const struct wh_digest *key, uint64_t offset, uint64_t len)
+static void remember(void *data, const struct wh_digest *key, const struct wh_segment_place *place)
 {
     struct wh_blob_segments *s = data;
     if (s->n == s->cap) {
         s->cap = s->cap ? s->cap * 2 : 64;
         s->list = wh_reallocarray(s->list, s->cap, sizeof(*s->list));
     }
-    s->list[s->n++] = (struct wh_segment){.key = *key, .offset = offset, .length = len};
+    s->list[s->n++] = (struct wh_segment){
+        .key = *key, .offset = place->offset, .length = place->len, .check = place->check};
 }
 
 struct wh_blob_segments *wh_blob_segments_new(struct wh_store *store,
@@ -56,6 +73,8 @@ struct wh_blob_segments *wh_blob_segments_new(struct wh_store *store,
     s->store = store;
     s->file_digest = file_digest;
     s->data = data;
+    s->fd = -1;
+    pthread_mutex_init(&s->lock, NULL);
     s->cache = (struct wh_segment_cache){s, file_digest ? digest_of_file : NULL, look_up, remember};
     return s;
 }
@@ -78,8 +97,15 @@ void wh_blob_segments_free(struct wh_blob_segments *s)
 {
     if (!s)
         return;
+    wh_close_fd(&s->fd);
+    pthread_mutex_destroy(&s->lock);
     free(s->list);
     free(s);
+}
+
+void wh_blob_segments_free_ptr(struct wh_blob_segments **s)
+{
+    wh_blob_segments_free(*s);
 }
 
 /* ---- the blob ---- */
@@ -117,6 +143,21 @@ static void begin_push(struct writing *w)
         w->push->stream = wh_registry_stream_begin(w->push->registry, w->push->repository, w->fd, NULL);
 }
 
+static bool digest_of_layer(void *data, const char *path, const struct stat *st, struct wh_digest *out)
+{
+    (void)st;
+    const struct wh_digest *found = wh_layer_files_get(data, path);
+    if (found)
+        *out = *found;
+    return found != NULL;
+}
+
+/* Segments are worth a look-up where the digests of the layer's files are known: a COPY's. */
+static struct wh_blob_segments *segments_of(struct wh_store *store, const struct wh_layer_files *files)
+{
+    return files ? wh_blob_segments_new(store, digest_of_layer, (void *)(uintptr_t)files) : NULL;
+}
+
 static int make(struct wh_store *store, int64_t layer, const struct wh_layer_options *options,
                 struct wh_blob_push *push, struct wh_layer_blob *out, struct wh_digest *diff_id,
                 struct wh_error *err)
@@ -129,6 +170,10 @@ static int make(struct wh_store *store, int64_t layer, const struct wh_layer_opt
     struct writing w = {.options = options, .push = push, .fd = wh_blob_fd(writer)};
     struct wh_layer_options o = *options;
     struct wh_layer_result result;
+    wh_autolayerfiles *files = o.segments ? NULL : wh_layer_files_load(store, layer);
+    wh_autosegments *segments = segments_of(store, files);
+    if (segments)
+        o.segments = wh_blob_segments_cache(segments);
     o.blob_hash = hash;
     o.progress = grow;
     o.progress_data = &w;
@@ -140,6 +185,8 @@ static int make(struct wh_store *store, int64_t layer, const struct wh_layer_opt
         return -1;
     if (push && push->stream)
         wh_registry_stream_whole(push->stream, out->size);
+    if (segments) /* without these rows the next blob only costs more */
+        (void)wh_blob_segments_save(segments, &out->digest, NULL);
     *diff_id = result.diff_id;
     return 0;
 }

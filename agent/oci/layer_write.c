@@ -5,6 +5,7 @@
  * stages: every thread takes what is to be done next, output first, then hashing, compression, and reading
  * only if nothing else waits. So two cores are as busy as sixteen, memory is bounded by the ring, and the
  * bytes are the same for any number of threads. */
+#include <libdeflate.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -126,21 +127,23 @@ static void need_out(struct slot *slot, size_t cap)
 static bool reuse(struct pipeline *p, struct slot *slot)
 {
     const struct wh_segment_cache *cache = p->options->segments;
-    uint64_t offset, len;
+    struct wh_segment_place at;
     int fd;
-    if (!slot->seg.has_key || cache->lookup(cache->data, &slot->seg.key, &fd, &offset, &len) <= 0)
+    if (!slot->seg.has_key || cache->lookup(cache->data, &slot->seg.key, &fd, &at) <= 0)
         return false;
     wh_autoclose int own = fd;
-    if (len == 0 || len > oci_compress_bound(&p->method, slot->seg.raw.len))
+    if (at.len == 0 || at.len > oci_compress_bound(&p->method, slot->seg.raw.len))
         return false;
-    need_out(slot, (size_t)len);
-    for (size_t done = 0; done < len;) {
-        ssize_t n = pread(own, slot->out + done, (size_t)len - done, (off_t)(offset + done));
+    need_out(slot, (size_t)at.len);
+    for (size_t done = 0; done < at.len;) {
+        ssize_t n = pread(own, slot->out + done, (size_t)at.len - done, (off_t)(at.offset + done));
         if (n <= 0)
             return false;
         done += (size_t)n;
     }
-    slot->out_len = (size_t)len;
+    if (libdeflate_crc32(0, slot->out, (size_t)at.len) != at.check)
+        return false;
+    slot->out_len = (size_t)at.len;
     slot->reused = true;
     return true;
 }
@@ -177,8 +180,10 @@ static int write_slot(struct pipeline *p, struct slot *slot, struct wh_error *er
         wh_sha256_update(p->blob_hash, bytes, len);
     if (p->sink && p->sink(p->sink_data, bytes, len, err) < 0)
         return -1;
-    if (slot->seg.has_key && cache->remember)
-        cache->remember(cache->data, &slot->seg.key, p->result->size, len);
+    if (slot->seg.has_key && cache->remember) {
+        struct wh_segment_place at = {p->result->size, len, libdeflate_crc32(0, bytes, len)};
+        cache->remember(cache->data, &slot->seg.key, &at);
+    }
     p->result->size += len;
     p->result->segments++;
     p->result->reused += slot->reused;

@@ -175,12 +175,12 @@ int wh_segments_add(struct wh_store *s, const struct wh_segment *list, size_t n,
         return -1;
     int rc = 0;
     for (size_t i = 0; i < n && rc >= 0; i++)
-        rc = store_run(
-            s, err,
-            "INSERT OR REPLACE INTO segments(key, blob, offset, length, raw) SELECT ?1, digest, ?3, ?4, ?5"
-            " FROM blobs WHERE digest = ?2 AND ?3 + ?4 <= size AND ?4 > 0",
-            "ddiii", &list[i].key, &list[i].blob, (int64_t)list[i].offset, (int64_t)list[i].length,
-            (int64_t)list[i].raw);
+        rc = store_run(s, err,
+                       "INSERT OR REPLACE INTO segments(key, blob, offset, length, raw, crc) SELECT ?1, "
+                       "digest, ?3, ?4, ?5, ?6"
+                       " FROM blobs WHERE digest = ?2 AND ?3 + ?4 <= size AND ?4 > 0",
+                       "ddiiii", &list[i].key, &list[i].blob, (int64_t)list[i].offset,
+                       (int64_t)list[i].length, (int64_t)list[i].raw, (int64_t)list[i].check);
     return store_end(s, rc < 0 ? -1 : 0, err);
 }
 
@@ -192,8 +192,8 @@ int wh_segments_find(struct wh_store *s, struct wh_segment *list, size_t n, stru
     int hits = 0;
     int rc = 0;
     for (size_t i = 0; i < n && rc >= 0; i++) {
-        wh_autoquery *q = store_query(s, err, "SELECT blob, offset, length, raw FROM segments WHERE key = ?",
-                                      "d", &list[i].key);
+        wh_autoquery *q = store_query(
+            s, err, "SELECT blob, offset, length, raw, crc FROM segments WHERE key = ?", "d", &list[i].key);
         rc = q ? store_step(s, q, err) : -1;
         list[i].length = 0;
         if (rc != 1 || !store_col_digest(q, 0, &list[i].blob))
@@ -201,6 +201,7 @@ int wh_segments_find(struct wh_store *s, struct wh_segment *list, size_t n, stru
         list[i].offset = (uint64_t)sqlite3_column_int64(q, 1);
         list[i].length = (uint64_t)sqlite3_column_int64(q, 2);
         list[i].raw = (uint64_t)sqlite3_column_int64(q, 3);
+        list[i].check = (uint32_t)sqlite3_column_int64(q, 4);
         hits++;
     }
     if (store_run(s, err, "COMMIT", "") < 0 || rc < 0)

@@ -73,7 +73,8 @@ static int lock_folder(struct wh_store *s, struct wh_error *err)
     return 0;
 }
 
-/* Under a lock on the state folder, so that of several processes one creates. */
+/* Under a lock on the state folder, so that of several processes one creates, or brings an older format up.
+ */
 static int create(struct wh_store *s, struct wh_error *err)
 {
     if (lock_folder(s, err) < 0)
@@ -82,8 +83,8 @@ static int create(struct wh_store *s, struct wh_error *err)
     int rc = user_version(s, &version, err);
     if (rc == 0 && version == 0)
         rc = exec(s, "PRAGMA journal_mode = WAL", "switching to WAL", err);
-    if (rc == 0 && version == 0)
-        rc = store_schema_create(s, err);
+    if (rc == 0 && version < WH_STORE_FORMAT)
+        rc = store_schema_create(s, version, err);
     flock(s->dirfd, LOCK_UN);
     return rc;
 }
@@ -121,12 +122,10 @@ int store_db_open(struct wh_store *s, bool must_exist, struct wh_error *err)
     int version = 0;
     if (user_version(s, &version, err) < 0)
         return -1;
-    if (version == 0) {
-        if (must_exist)
-            return wh_fail(err, WH_E_NOT_FOUND, "%s: there is no wherry store here", s->dir);
-        if (create(s, err) < 0 || user_version(s, &version, err) < 0)
-            return -1;
-    }
+    if (version == 0 && must_exist)
+        return wh_fail(err, WH_E_NOT_FOUND, "%s: there is no wherry store here", s->dir);
+    if (version < WH_STORE_FORMAT && (create(s, err) < 0 || user_version(s, &version, err) < 0))
+        return -1;
     if (version > WH_STORE_FORMAT)
         return wh_fail(
             err, WH_E_UNSUPPORTED,

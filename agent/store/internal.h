@@ -105,7 +105,8 @@ void store_reset(sqlite3_stmt **stmt);
 #define wh_autoquery __attribute__((cleanup(store_reset))) sqlite3_stmt
 
 /* ---- schema.c ---- */
-int store_schema_create(struct wh_store *s, struct wh_error *err);
+/* The tables that a store of format `from` (0: none yet) lacks. */
+int store_schema_create(struct wh_store *s, int from, struct wh_error *err);
 
 /* ---- ingest.c ---- */
 /* An exclusive or shared flock on a file that is (still) of that name: the descriptor, -2 if another holds

@@ -58,12 +58,22 @@ static const char schema[] =
     "  PRIMARY KEY(kind, object, session)) WITHOUT ROWID;"
     "CREATE INDEX leases_session ON leases(session);";
 
-int store_schema_create(struct wh_store *s, struct wh_error *err)
+/* Format 2: digests of a layer's files, which go with the layer's row, whoever removes it; segments have a
+ * check of their compressed bytes. */
+static const char schema2[] =
+    "DELETE FROM segments; ALTER TABLE segments ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE layer_files(layer INTEGER PRIMARY KEY, list BLOB NOT NULL);"
+    "CREATE TRIGGER layer_files_gone AFTER DELETE ON layers BEGIN DELETE FROM layer_files WHERE layer = "
+    "OLD.id; END;";
+
+int store_schema_create(struct wh_store *s, int from, struct wh_error *err)
 {
     if (store_begin(s, true, err) < 0)
         return -1;
     int rc = 0;
-    if (sqlite3_exec(s->db, schema, NULL, NULL, NULL) != SQLITE_OK)
+    if (from < 1 && sqlite3_exec(s->db, schema, NULL, NULL, NULL) != SQLITE_OK)
+        rc = store_db_fail(s, err, "creating its tables");
+    if (rc == 0 && from < 2 && sqlite3_exec(s->db, schema2, NULL, NULL, NULL) != SQLITE_OK)
         rc = store_db_fail(s, err, "creating its tables");
     wh_autofree char *version = wh_printf("PRAGMA user_version = %d", WH_STORE_FORMAT);
     if (rc == 0 && sqlite3_exec(s->db, version, NULL, NULL, NULL) != SQLITE_OK)

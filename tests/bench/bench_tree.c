@@ -1,6 +1,6 @@
-/* A tree like an installed CUDA toolkit, from a seed: a few libraries of 100 to 520 MB, tools, thousands of small
- * headers, links; 2.7 GB that gzip brings to about 0.68. The same seed makes the same bytes on every machine.
- * bench_tree DIR [SEED] [PERCENT-OF-THE-SIZE] */
+/* A tree like an installed CUDA toolkit, from a seed: a few libraries of 100 to 520 MB, tools, thousands of
+ * small headers, links; 2.7 GB that gzip brings to about 0.68. The same seed makes the same bytes on every
+ * machine. bench_tree DIR [SEED] [PERCENT-OF-THE-SIZE] */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,16 +22,36 @@ static const struct {
     const char *path;
     unsigned mb;
 } libraries[] = {
-    {"lib64/libcublasLt.so.12", 520},     {"lib64/libcusparse_static.a", 340}, {"lib64/libcusparse.so.12", 290},
-    {"lib64/libcufft.so.11", 280},        {"lib64/libcufft_static.a", 230},    {"lib64/libcusolver.so.11", 150},
-    {"lib64/libcublas.so.12", 110},       {"lib64/libnppif.so.12", 100},       {"lib64/libcurand.so.10", 97},
-    {"lib64/libcusolverMg.so.11", 80},    {"lib64/libnvrtc.so.12", 60},        {"lib64/libnvJitLink.so.12", 52},
-    {"nvvm/lib64/libnvvm.so.4", 44},      {"lib64/libnppig.so.12", 42},        {"lib64/libnppist.so.12", 40},
-    {"nvvm/bin/cicc", 40},                {"bin/ptxas", 31},                   {"bin/cuda-gdb", 28},
-    {"bin/nvcc", 22},                     {"bin/nvlink", 20},                  {"lib64/libnppim.so.12", 16},
-    {"lib64/libnppidei.so.12", 14},       {"bin/nvdisasm", 12},                {"lib64/libnppicc.so.12", 11},
-    {"lib64/libcufile.so.0", 8},          {"extras/CUPTI/libcupti.so.12", 9},  {"bin/fatbinary", 3},
-    {"lib64/libcudart.so.12", 2},         {"lib64/libcudadevrt.a", 1},         {"lib64/libnvblas.so.12", 1},
+    {"lib64/libcublasLt.so.12", 520},
+    {"lib64/libcusparse_static.a", 340},
+    {"lib64/libcusparse.so.12", 290},
+    {"lib64/libcufft.so.11", 280},
+    {"lib64/libcufft_static.a", 230},
+    {"lib64/libcusolver.so.11", 150},
+    {"lib64/libcublas.so.12", 110},
+    {"lib64/libnppif.so.12", 100},
+    {"lib64/libcurand.so.10", 97},
+    {"lib64/libcusolverMg.so.11", 80},
+    {"lib64/libnvrtc.so.12", 60},
+    {"lib64/libnvJitLink.so.12", 52},
+    {"nvvm/lib64/libnvvm.so.4", 44},
+    {"lib64/libnppig.so.12", 42},
+    {"lib64/libnppist.so.12", 40},
+    {"nvvm/bin/cicc", 40},
+    {"bin/ptxas", 31},
+    {"bin/cuda-gdb", 28},
+    {"bin/nvcc", 22},
+    {"bin/nvlink", 20},
+    {"lib64/libnppim.so.12", 16},
+    {"lib64/libnppidei.so.12", 14},
+    {"bin/nvdisasm", 12},
+    {"lib64/libnppicc.so.12", 11},
+    {"lib64/libcufile.so.0", 8},
+    {"extras/CUPTI/libcupti.so.12", 9},
+    {"bin/fatbinary", 3},
+    {"lib64/libcudart.so.12", 2},
+    {"lib64/libcudadevrt.a", 1},
+    {"lib64/libnvblas.so.12", 1},
 };
 
 struct random {
@@ -49,8 +69,8 @@ static uint64_t next(struct random *r)
 
 static unsigned char templates[TEMPLATES][16];
 
-/* A device library's content: sections that are compressed already, and machine code: instructions from a skewed choice,
- * some of their bytes never the same twice. */
+/* A device library's content: sections that are compressed already, and machine code: instructions from a
+ * skewed choice, some of their bytes never the same twice. */
 static void code(struct random *r, unsigned char *out, size_t len)
 {
     bool packed = false;
@@ -72,9 +92,10 @@ static void code(struct random *r, unsigned char *out, size_t len)
 /* Declarations. */
 static void text(struct random *r, unsigned char *out, size_t len)
 {
-    static const char *const words[] = {"cuda", "Stream_t", "const", "void *", "size_t", "__host__", "__device__", "int",
-                                        "cublas", "Handle_t", "float", "double", "status", "static", "inline", "unsigned",
-                                        "return", "struct", "typedef", "#define", "extern \"C\"", "handle", "alpha", "beta"};
+    static const char *const words[] = {
+        "cuda",   "Stream_t", "const",   "void *",  "size_t",       "__host__", "__device__", "int",
+        "cublas", "Handle_t", "float",   "double",  "status",       "static",   "inline",     "unsigned",
+        "return", "struct",   "typedef", "#define", "extern \"C\"", "handle",   "alpha",      "beta"};
     size_t at = 0;
     while (at < len) {
         uint64_t a = next(r);
@@ -150,7 +171,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_tree DIR [SEED] [PERCENT-OF-THE-SIZE]\n");
         return 2;
     }
-    uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1, percent = argc > 3 ? strtoull(argv[3], NULL, 10) : 100;
+    uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1,
+             percent = argc > 3 ? strtoull(argv[3], NULL, 10) : 100;
     struct random r = {seed};
     if (mkdir(argv[1], 0755) < 0 && errno != EEXIST)
         die(argv[1]);

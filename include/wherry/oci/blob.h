@@ -20,6 +20,8 @@ const struct wh_segment_cache *wh_blob_segments_cache(struct wh_blob_segments *s
 /* Files what was written under the finished blob. */
 int wh_blob_segments_save(struct wh_blob_segments *s, const struct wh_digest *blob, struct wh_error *err);
 void wh_blob_segments_free(struct wh_blob_segments *s); /* NULL is fine */
+void wh_blob_segments_free_ptr(struct wh_blob_segments **s);
+#define wh_autosegments __attribute__((cleanup(wh_blob_segments_free_ptr))) struct wh_blob_segments
 
 /* Where a blob goes at once, while it is still being compressed. */
 struct wh_blob_push {

@@ -20,16 +20,19 @@
 /* What is known of compressed segments of earlier blobs. The bytes of a segment depend on its key alone
  * (headers, file digests, compression, level and the compressor's version are in it). Called from several
  * threads. Every member may be NULL. */
+struct wh_segment_place {
+    uint64_t offset, len; /* of the compressed bytes in their blob */
+    uint32_t check;       /* CRC-32 of them: a blob that the disk damaged must not spread */
+};
 struct wh_segment_cache {
     void *data;
     /* The SHA-256 of a regular file's content if it is known without reading it. True if known. path is
      * relative to the tree. */
     bool (*file_digest)(void *data, const char *path, const struct stat *st, struct wh_digest *out);
-    /* 1: the segment's compressed bytes are `len` bytes from `offset` of *fd (which the caller closes); 0:
-     * not known. */
-    int (*lookup)(void *data, const struct wh_digest *key, int *fd, uint64_t *offset, uint64_t *len);
+    /* 1: the segment's compressed bytes lie at that place of *fd (which the caller closes); 0: not known. */
+    int (*lookup)(void *data, const struct wh_digest *key, int *fd, struct wh_segment_place *place);
     /* A segment was written: its place in the blob that is being made. Called in the order of the stream. */
-    void (*remember)(void *data, const struct wh_digest *key, uint64_t offset, uint64_t len);
+    void (*remember)(void *data, const struct wh_digest *key, const struct wh_segment_place *place);
 };
 
 struct wh_layer_options {

@@ -73,7 +73,8 @@ struct wh_segment {
         key; /* over format, level, compressor version, tar headers and file digests of the segment */
     struct wh_digest blob;
     uint64_t offset, length;
-    uint64_t raw; /* uncompressed bytes */
+    uint64_t raw;   /* uncompressed bytes; 0: not told */
+    uint32_t check; /* CRC-32 of the compressed bytes */
 };
 int wh_segments_add(struct wh_store *s, const struct wh_segment *list, size_t n, struct wh_error *err);
 /* Fills blob, offset, length, raw of those whose key is known; length 0 marks a miss. Returns the number of

@@ -44,6 +44,26 @@ int wh_layer_diffid(struct wh_store *s, int64_t layer, struct wh_digest *out, st
 int64_t wh_layer_by_diffid(struct wh_store *s, const struct wh_digest *diffid, struct wh_error *err);
 int64_t wh_layer_by_chainid(struct wh_store *s, const struct wh_digest *chainid, struct wh_error *err);
 
+/* ---- digests of a layer's files: those that are known, so that a later layer can share their bytes and what
+ * they were compressed to ---- */
+#define WH_MAX_LAYER_FILES ((size_t)64 << 20) /* bytes of a layer's list; a longer one isn't kept */
+struct wh_layer_files; /* path (relative to the tree) -> SHA-256 of the file's bytes; one thread */
+struct wh_layer_files *wh_layer_files_new(void);
+void wh_layer_files_clear(struct wh_layer_files *f);
+void wh_layer_files_free(struct wh_layer_files *f); /* NULL is fine */
+void wh_layer_files_free_ptr(struct wh_layer_files **f);
+#define wh_autolayerfiles __attribute__((cleanup(wh_layer_files_free_ptr))) struct wh_layer_files
+void wh_layer_files_put(struct wh_layer_files *f, const char *path, const struct wh_digest *digest);
+void wh_layer_files_drop(struct wh_layer_files *f, const char *path);
+/* Borrowed until the next put or drop; NULL: not known. */
+const struct wh_digest *wh_layer_files_get(const struct wh_layer_files *f, const char *path);
+/* The digests must be those of the tree's bytes: segments of blobs are found by them. They go with the layer.
+ */
+int wh_layer_files_save(struct wh_store *s, int64_t layer, const struct wh_layer_files *f,
+                        struct wh_error *err);
+/* Owned by the caller; NULL where nothing is known of that layer. */
+struct wh_layer_files *wh_layer_files_load(struct wh_store *s, int64_t layer);
+
 /* ---- diffID <-> compressed blob ---- */
 struct wh_layer_blob {
     struct wh_digest digest;

@@ -15,7 +15,8 @@
 
 #include "wherry/base/digest.h"
 
-#define WH_STORE_FORMAT 1 /* the index's user_version; a newer one is refused with a sentence */
+#define WH_STORE_FORMAT                                                                                      \
+    2 /* the index's user_version; a newer one is refused with a sentence, an older one brought up */
 
 struct wh_store;
 

@@ -205,7 +205,7 @@ struct cache {
 };
 struct known {
     struct wh_digest key;
-    uint64_t offset, len;
+    struct wh_segment_place place;
 };
 
 static bool digest_of_path(void *data, const char *path, const struct stat *st, struct wh_digest *out)
@@ -220,7 +220,7 @@ static bool digest_of_path(void *data, const char *path, const struct stat *st, 
     return true;
 }
 
-static int find(void *data, const struct wh_digest *key, int *fd, uint64_t *offset, uint64_t *len)
+static int find(void *data, const struct wh_digest *key, int *fd, struct wh_segment_place *place)
 {
     struct cache *c = data;
     int found = 0;
@@ -231,8 +231,7 @@ static int find(void *data, const struct wh_digest *key, int *fd, uint64_t *offs
         memcpy(&k, c->keys.data + at, sizeof(k));
         if (!wh_digest_eq(&k.key, key))
             continue;
-        *offset = k.offset;
-        *len = k.len;
+        *place = k.place;
         *fd = open(c->path, O_RDONLY | O_CLOEXEC);
         found = 1;
         break;
@@ -242,10 +241,10 @@ static int find(void *data, const struct wh_digest *key, int *fd, uint64_t *offs
     return found;
 }
 
-static void remember(void *data, const struct wh_digest *key, uint64_t offset, uint64_t len)
+static void remember(void *data, const struct wh_digest *key, const struct wh_segment_place *place)
 {
     struct cache *c = data;
-    struct known k = {*key, offset, len};
+    struct known k = {*key, *place};
     pthread_mutex_lock(&c->lock);
     wh_str_addn(&c->keys, &k, sizeof(k));
     pthread_mutex_unlock(&c->lock);
@@ -271,6 +270,16 @@ static void test_segments(void **state)
     r = write_layer(dir, &o, &second);
     assert_int_equal(r.reused, r.segments);
     assert_memory_equal(second.data, first.data, first.len);
+    /* A blob that the disk damaged is not copied from. */
+    first.data[first.len / 2] ^= 1;
+    wh_write_file(AT_FDCWD, path, first.data, first.len, 0600, NULL);
+    wh_str_clear(&third);
+    r = write_layer(dir, &o, &third);
+    assert_int_equal(r.reused, r.segments - 1);
+    assert_int_equal(third.len, second.len);
+    assert_memory_equal(third.data, second.data, second.len);
+    wh_write_file(AT_FDCWD, path, second.data, second.len, 0600, NULL);
+    wh_str_clear(&third);
     /* One small file more: a few segments are new, the rest is as it was. */
     put_text(dir, "many/file-1500-new", "new");
     r = write_layer(dir, &o, &third);
