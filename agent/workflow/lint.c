@@ -55,6 +55,17 @@ static void add_syntax(struct wf_check *c, const char *message)
     wf_problem(c, WH_LINT_REFUSED, "syntax", &at, "%s", text);
 }
 
+void wf_check_all(struct wf_check *c, const char *folder)
+{
+    wf_check_value(c, c->root, &wf_workflow);
+    wf_check_on(c);
+    wf_check_jobs(c);
+    wf_check_uses(c, folder);
+    if (c->out->count > 1)
+        qsort(c->out->problems, c->out->count, sizeof *c->out->problems, compare);
+    drop_repeated(c->out);
+}
+
 void wh_lint_tree(const struct wh_yaml *root, const char *text, size_t len, const char *folder,
                   struct wh_lint *out)
 {
@@ -65,13 +76,7 @@ void wh_lint_tree(const struct wh_yaml *root, const char *text, size_t len, cons
                          .use = wf_check_use,
                          .root = root,
                          .place = WF_LITERAL};
-    wf_check_value(&c, root, &wf_workflow);
-    wf_check_on(&c);
-    wf_check_jobs(&c);
-    wf_check_uses(&c, folder);
-    if (out->count > 1)
-        qsort(out->problems, out->count, sizeof *out->problems, compare);
-    drop_repeated(out);
+    wf_check_all(&c, folder);
 }
 
 void wh_lint_workflow(const char *text, size_t len, const char *root, struct wh_lint *out)

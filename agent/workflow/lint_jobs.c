@@ -3,6 +3,7 @@
 
 #include "wherry/workflow/workflow.h"
 #include "workflow/lint_walk.h"
+#include "workflow/workflow_internal.h"
 
 /* ---- ids ---- */
 
@@ -53,7 +54,7 @@ static void check_step(struct wf_check *c, const struct wh_yaml *steps, size_t i
 
 /* ---- needs ---- */
 
-size_t wf_need_count(const struct wh_yaml *job)
+size_t wh_workflow_need_count(const struct wh_yaml *job)
 {
     const struct wh_yaml *needs = wh_yaml_get(job, "needs");
     if (!needs || needs->kind == WH_YAML_MAPPING)
@@ -61,7 +62,7 @@ size_t wf_need_count(const struct wh_yaml *job)
     return needs->kind == WH_YAML_SCALAR ? 1 : needs->nitems;
 }
 
-const struct wh_yaml *wf_need(const struct wh_yaml *job, size_t i)
+const struct wh_yaml *wh_workflow_need(const struct wh_yaml *job, size_t i)
 {
     const struct wh_yaml *needs = wh_yaml_get(job, "needs");
     return needs->kind == WH_YAML_SCALAR ? needs : needs->items[i];
@@ -84,8 +85,8 @@ static void check_needs(struct wf_check *c, const struct wh_yaml *jobs, size_t n
         if (i != 2 * n && jobs->items[i]->kind == WH_YAML_SCALAR)
             names[count++] = jobs->items[i]->text;
     const struct wh_yaml *job = jobs->items[2 * n + 1];
-    for (size_t i = 0; i < wf_need_count(job); i++) {
-        const struct wh_yaml *need = wf_need(job, i);
+    for (size_t i = 0; i < wh_workflow_need_count(job); i++) {
+        const struct wh_yaml *need = wh_workflow_need(job, i);
         if (need->kind != WH_YAML_SCALAR || need->text[0] == '\0' || strstr(need->text, "${{") ||
             job_index(jobs, need->text) >= 0)
             continue;
@@ -100,24 +101,28 @@ static void check_cycles(struct wf_check *c, const struct wh_yaml *jobs)
 {
     size_t count = WH_MIN(jobs->nitems / 2, (size_t)WH_MAX_WORKFLOW_JOBS);
     bool done[WH_MAX_WORKFLOW_JOBS] = {false};
+    bool any = false;
     for (bool moved = true; moved;) {
         moved = false;
         for (size_t i = 0; i < count; i++) {
             const struct wh_yaml *job = jobs->items[2 * i + 1];
             bool waits = done[i];
-            for (size_t k = 0; k < wf_need_count(job) && !waits; k++) {
-                const struct wh_yaml *need = wf_need(job, k);
+            for (size_t k = 0; k < wh_workflow_need_count(job) && !waits; k++) {
+                const struct wh_yaml *need = wh_workflow_need(job, k);
                 int other = need->kind == WH_YAML_SCALAR ? job_index(jobs, need->text) : -1;
                 waits = other >= 0 && (size_t)other < count && !done[other];
             }
             if (!waits)
-                moved = done[i] = true;
+                any = moved = done[i] = true;
         }
     }
+    if (count > 0 && !any)
+        wf_problem(c, WH_LINT_REFUSED, "needs", jobs,
+                   "The workflow must contain at least one job with no dependencies.");
     for (size_t i = 0; i < count; i++) {
         const struct wh_yaml *job = jobs->items[2 * i + 1];
-        for (size_t k = 0; k < wf_need_count(job) && !done[i]; k++) {
-            const struct wh_yaml *need = wf_need(job, k);
+        for (size_t k = 0; k < wh_workflow_need_count(job) && !done[i]; k++) {
+            const struct wh_yaml *need = wh_workflow_need(job, k);
             int other = need->kind == WH_YAML_SCALAR ? job_index(jobs, need->text) : -1;
             if (other >= 0 && (size_t)other < count && !done[other])
                 wf_problem(c, WH_LINT_REFUSED, "needs", need,
@@ -133,18 +138,20 @@ static void check_matrix(struct wf_check *c, const struct wh_yaml *job)
     if (!matrix || matrix->kind != WH_YAML_MAPPING)
         return;
     const struct wh_yaml *exclude = wh_yaml_get(matrix, "exclude");
+    if (matrix->nitems == 0)
+        wf_problem(c, WH_LINT_REFUSED, "schema", matrix, "Matrix must define at least one vector");
     for (size_t i = 0; i + 1 < matrix->nitems; i += 2) {
         const struct wh_yaml *value = matrix->items[i + 1];
         if (value->kind == WH_YAML_SEQUENCE && value->nitems == 0 && value != exclude)
-            wf_problem(c, WH_LINT_REFUSED, "schema", matrix->items[i],
-                       "Matrix vector '%s' does not contain any values", matrix->items[i]->text);
+            wf_problem(c, WH_LINT_REFUSED, "schema", value, "Matrix vector '%s' does not contain any values",
+                       matrix->items[i]->text);
     }
     for (size_t i = 0; exclude && exclude->kind == WH_YAML_SEQUENCE && i < exclude->nitems; i++) {
         const struct wh_yaml *row = exclude->items[i];
         for (size_t k = 0; row->kind == WH_YAML_MAPPING && k + 1 < row->nitems; k += 2) {
             const struct wh_yaml *key = row->items[k];
             if (key->kind == WH_YAML_SCALAR && !strstr(key->text, "${{") && !wh_yaml_get(matrix, key->text))
-                wf_problem(c, WH_LINT_REFUSED, "schema", key,
+                wf_problem(c, WH_LINT_ERROR, "schema", key,
                            "Matrix exclude key '%s' does not match any key within the matrix", key->text);
         }
     }

@@ -1,6 +1,7 @@
 /* What an expression's names mean here: steps that are there and ran before, jobs that are needed, members
  * that contexts have. A name that is none of these is no error at GitHub: it is null, always. */
 #include "workflow/lint_walk.h"
+#include "workflow/workflow_internal.h"
 
 struct naming {
     struct wf_check *check;
@@ -106,8 +107,10 @@ static void check_needs(const struct naming *n, bool all)
     wh_autostrv char **names = NULL;
     if (all && !keys_of(jobs, &names))
         return;
-    for (size_t i = 0; !all && i < wf_need_count(c->job); i++)
-        wh_strv_add(&names, wf_need(c->job, i)->kind == WH_YAML_SCALAR ? wf_need(c->job, i)->text : "");
+    for (size_t i = 0; !all && i < wh_workflow_need_count(c->job); i++)
+        wh_strv_add(&names, wh_workflow_need(c->job, i)->kind == WH_YAML_SCALAR
+                                ? wh_workflow_need(c->job, i)->text
+                                : "");
     const struct wh_yaml *job = get(jobs, n->use->parts[0].name);
     if (!is_among(n->use->parts[0].name, list(names)))
         tell(n, 0, WH_LINT_ERROR,

@@ -6,6 +6,7 @@
 #include "wherry/actions/action.h"
 #include "wherry/base/fs.h"
 #include "wherry/job/manifest.h"
+#include "wherry/workflow/workflow.h"
 #include "workflow/lint_walk.h"
 
 static bool has_name(char *const *names, const char *name)
@@ -193,15 +194,13 @@ static void check_job(struct wf_check *c, const struct wh_yaml *job, const char 
         check_step(c, steps->items[i], root);
     if (!uses || uses->kind != WH_YAML_SCALAR || uses->text[0] == '\0' || strstr(uses->text, "${{"))
         return;
-    const char *at = strstr(uses->text, "/.github/workflows/");
-    bool local = at == uses->text + 1 && uses->text[0] == '.';
-    if (!at || leaves(uses->text) || (!local && !strchr(at, '@')) || (local && strchr(at, '@')))
-        wf_problem(c, WH_LINT_REFUSED, "action", uses,
-                   "invalid value workflow reference: '%s' is neither ./.github/workflows/FILE nor "
-                   "OWNER/REPO/.github/workflows/FILE@REF",
-                   uses->text);
-    else if (local && root)
+    struct wh_workflow_reference r = {0};
+    wh_autoerror err = {0};
+    if (wh_workflow_reference_parse(uses->text, &r, &err) < 0)
+        wf_problem(c, WH_LINT_REFUSED, "action", uses, "%s", wh_error_text(&err));
+    else if (!r.repository && root)
         check_called(c, job, uses, root);
+    wh_workflow_reference_clear(&r);
 }
 
 void wf_check_uses(struct wf_check *c, const char *root)

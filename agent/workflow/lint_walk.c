@@ -155,11 +155,10 @@ static void check_literal(struct wf_check *c, const struct wh_yaml *node, const 
     if ((value.type == WH_YAML_BOOL && (forms & WF_BOOL)) ||
         (value.type == WH_YAML_NUMBER && (forms & WF_NUMBER)))
         return;
-    if (forms & WF_STRING)
-        wf_problem(c, WH_LINT_REFUSED, "schema", node, "Unexpected value '': a value is needed here");
-    else
-        wf_problem(c, WH_LINT_REFUSED, "schema", node, "Unexpected value '%s': %s is needed here",
-                   value.type == WH_YAML_NULL ? "" : node->text, wanted(forms));
+    const char *what = forms & WF_STRING ? "a value" : wanted(forms);
+    wf_problem(c, WH_LINT_REFUSED, "schema", node, "Unexpected value '%s': %s%s%s needs %s",
+               value.type == WH_YAML_NULL ? "" : node->text, c->key ? "'" : "", c->key ? c->key : "this",
+               c->key ? "'" : "", what);
 }
 
 static void check_scalar(struct wf_check *c, const struct wh_yaml *node, const struct wf_type *type)
@@ -206,6 +205,11 @@ static void unknown_key(struct wf_check *c, const struct wh_yaml *key, const str
     for (const struct wf_key *k = type->keys; k && k->name && n + 1 < WH_COUNT(names); k++)
         names[n++] = k->name;
     wh_autofree char *near = wf_near(key->text, names);
+    if (c->other && find_key(c->other, key->text)) {
+        free(near);
+        near = wh_printf(": it does not go %s '%s'", c->other == type->variant ? "without" : "with",
+                         c->other_key);
+    }
     wf_problem(c, WH_LINT_REFUSED, "schema", key, "Unexpected value '%s'%s", key->text, near);
 }
 
@@ -236,12 +240,24 @@ static void check_pair(struct wf_check *c, const struct wh_yaml *map, size_t i, 
     if (is_repeated(map, i))
         wf_problem(c, WH_LINT_REFUSED, "schema", key, "'%s' is already defined", key->text);
     const struct wf_key *known = find_key(type, key->text);
+    c->key = key->text;
     if (known || type->others)
         wf_check_value(c, value, known ? known->type : type->others);
     else if (type->forms & WF_ANY)
         wf_check_value(c, value, &any);
     else
         unknown_key(c, key, type);
+}
+
+/* One of the keys is taken for a misspelled `name`: that it is missing is told with it. */
+static bool is_misspelled(const struct wh_yaml *node, const struct wf_type *type, const char *name)
+{
+    const char *const names[] = {name, NULL};
+    for (size_t i = 0; i + 1 < node->nitems; i += 2)
+        if (node->items[i]->kind == WH_YAML_SCALAR && !find_key(type, node->items[i]->text) &&
+            wh_did_you_mean(node->items[i]->text, names))
+            return true;
+    return false;
 }
 
 static void check_mapping(struct wf_check *c, const struct wh_yaml *node, const struct wf_type *type)
@@ -252,7 +268,7 @@ static void check_mapping(struct wf_check *c, const struct wh_yaml *node, const 
         check_pair(c, node, i, type);
     }
     for (const struct wf_key *k = type->keys; k && k->name; k++)
-        if (k->required && !wh_yaml_get(node, k->name))
+        if (k->required && !wh_yaml_get(node, k->name) && !is_misspelled(node, type, k->name))
             wf_problem(c, WH_LINT_REFUSED, "schema", node, "Required property is missing: %s%s%s", k->name,
                        type->variant_key ? ", or " : "", type->variant_key ? type->variant_key : "");
 }
@@ -280,9 +296,13 @@ void wf_check_value(struct wf_check *c, const struct wh_yaml *node, const struct
             wf_problem(c, WH_LINT_REFUSED, "schema", node, "Maximum object size exceeded");
         return;
     }
-    if (type->variant_key && wh_yaml_get(node, type->variant_key))
-        type = type->variant;
     struct wf_check outer = *c;
+    c->other = type->variant;
+    c->other_key = type->variant_key;
+    if (type->variant_key && wh_yaml_get(node, type->variant_key)) {
+        c->other = type;
+        type = type->variant;
+    }
     if (type->place != WF_INHERIT)
         c->place = type->place;
     if (type->forms & WF_JOB)
@@ -293,7 +313,7 @@ void wf_check_value(struct wf_check *c, const struct wh_yaml *node, const struct
         check_scalar(c, node, type);
     else
         check_collection(c, node, type);
-    c->place = outer.place;
-    c->job = outer.job;
-    c->step = outer.step;
+    unsigned nodes = c->nodes;
+    *c = outer;
+    c->nodes = nodes;
 }

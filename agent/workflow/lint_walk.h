@@ -16,8 +16,11 @@ struct wf_check {
     const struct wh_yaml *root;
     /* where the walk is */
     const char *job_id;
+    const char *key;                  /* of the mapping around; NULL: none yet */
     const struct wh_yaml *job, *step; /* NULL: outside of any */
     int place;
+    const struct wf_type *other; /* what the mapping would be with, or without, its variant_key; NULL */
+    const char *other_key;
     unsigned nodes; /* walked so far: aliases can make a small file huge */
 };
 
@@ -35,12 +38,12 @@ char *wf_near(const char *name, const char *const *names);
 void wf_check_value(struct wf_check *c, const struct wh_yaml *node, const struct wf_type *type);
 /* The text of a scalar with ${{ }}, or (condition) an `if`. */
 void wf_check_expressions(struct wf_check *c, const struct wh_yaml *scalar, bool condition);
+/* All of c->root, problems in the order of their places (lint.c). folder: for actions beside the workflow;
+ * NULL. */
+void wf_check_all(struct wf_check *c, const char *folder);
 /* What the schema can't say: ids, needs, cycles, filters (lint_jobs.c). */
 void wf_check_jobs(struct wf_check *c);
 void wf_check_on(struct wf_check *c);
-/* `needs` of a job, be it one name or a list of them. */
-size_t wf_need_count(const struct wh_yaml *job);
-const struct wh_yaml *wf_need(const struct wh_yaml *job, size_t i);
 /* For wf_check.use (lint_names.c). */
 void wf_check_use(struct wf_check *c, const struct wh_yaml *scalar, size_t base,
                   const struct wh_expr_use *use);

@@ -58,7 +58,7 @@ KEYS(permission_keys) = {{"actions", &any_level},
 static const struct wf_type permissions = {
     .forms = WF_STRING | WF_MAPPING, .place = WF_LITERAL, .keys = permission_keys, .words = for_all};
 
-KEYS(concurrency_keys) = {{"group", &word, true}, {"cancel-in-progress", &boolean}, END};
+KEYS(concurrency_keys) = {{"group", &word, true}, {"cancel-in-progress", &boolean}, {"queue", &word}, END};
 static const struct wf_type workflow_concurrency = {
     .forms = WF_TEXT | WF_MAPPING, .place = WH_PLACE_WORKFLOW, .keys = concurrency_keys};
 static const struct wf_type job_concurrency = {

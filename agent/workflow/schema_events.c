@@ -182,13 +182,12 @@ static const struct wf_type workflow_dispatch = {
 const char *const wf_events[] = {EVENTS(NAME) NULL};
 #undef NAME
 
-static const struct wf_type event_name = {
-    .forms = WF_STRING | WF_LOOSE, .place = WF_LITERAL, .words = wf_events};
+static const struct wf_type event_name = {.forms = WF_STRING, .place = WF_LITERAL, .words = wf_events};
 #define KEY(event, type) {#event, &type},
 static const struct wf_key on_keys[] = {EVENTS(KEY) END};
 #undef KEY
 
-const struct wf_type wf_on = {.forms = WF_STRING | WF_SEQUENCE | WF_MAPPING | WF_LOOSE,
+const struct wf_type wf_on = {.forms = WF_STRING | WF_SEQUENCE | WF_MAPPING,
                               .place = WF_LITERAL,
                               .keys = on_keys,
                               .item = &event_name,

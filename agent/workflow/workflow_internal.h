@@ -13,29 +13,14 @@ struct wh_workflow {
     const struct wh_yaml *jobs; /* mapping */
 };
 
-/* ---- check.c, check_job.c: keys and what is literal ---- */
+/* ---- check.c: keys and what is literal ---- */
 int wh_workflow_check(struct wh_workflow *w, struct wh_error *err); /* sets root and jobs */
-int wh_workflow_check_on(const struct wh_convert *t, const struct wh_yaml *on, struct wh_error *err);
-int wh_workflow_check_job(const struct wh_convert *t, const struct wh_yaml *id, const struct wh_yaml *job,
-                          struct wh_error *err);
-int wh_workflow_check_needs(const struct wh_convert *t, const struct wh_yaml *jobs, struct wh_error *err);
-int wh_workflow_check_concurrency(const struct wh_convert *t, const struct wh_yaml *node,
-                                  struct wh_error *err);
-int wh_workflow_check_step(const struct wh_convert *t, const struct wh_yaml *step, struct wh_error *err);
-/* A mapping that has only these keys (NULL-terminated), each once. */
-int wh_workflow_check_keys(const struct wh_convert *t, const struct wh_yaml *map, const char *const *keys,
-                           struct wh_error *err);
-int wh_workflow_check_id(const struct wh_convert *t, const struct wh_yaml *at, const char *what,
-                         struct wh_error *err);
-/* A scalar without ${{ }} must be of the type; expressions pass. */
-int wh_workflow_check_literal(const struct wh_convert *t, const struct wh_yaml *node, enum wh_yaml_type type,
-                              struct wh_error *err);
-bool wh_workflow_is_nothing(const struct wh_yaml *node); /* absent or empty */
+bool wh_workflow_is_nothing(const struct wh_yaml *node);            /* absent or empty */
 
 const struct wh_yaml *wh_workflow_job(const struct wh_workflow *w, const char *id);
 /* `on.EVENT` where it has more than its name; NULL. */
 const struct wh_yaml *wh_workflow_event_node(const struct wh_workflow *w, const char *event);
-/* Calls with each need of a job, a scalar. */
+/* `needs` of a job, be it one name or a list of them (lint_jobs.c). */
 size_t wh_workflow_need_count(const struct wh_yaml *job);
 const struct wh_yaml *wh_workflow_need(const struct wh_yaml *job, size_t i);
 

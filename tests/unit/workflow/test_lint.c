@@ -44,12 +44,11 @@ static void test_file(void **state)
         {"a: [", "2:1 refused syntax flow sequence without a closing bracket\n"},
         {"[]", "1:1 refused schema A sequence was not expected\n"},
         {"on: push\njobs: {}", "2:7 refused schema There must be at least one job\n"},
-        {"on: push\njob: {}", "1:1 refused schema Required property is missing: jobs\n"
-                              "2:1 refused schema Unexpected value 'job' (did you mean 'jobs'?)\n"},
+        {"on: push\njob: {}", "2:1 refused schema Unexpected value 'job' (did you mean 'jobs'?)\n"},
         {"on: push\non: push\njobs: {a: {uses: ./.github/workflows/x.yml}}",
          "2:1 refused schema 'on' is already defined\n"},
         {"on: pusch\njobs: {a: {runs-on: x}}",
-         "1:5 error schema Unexpected value 'pusch' (did you mean 'push'?)\n"
+         "1:5 refused schema Unexpected value 'pusch' (did you mean 'push'?)\n"
          "2:11 refused schema Required property is missing: steps, or uses\n"},
         {"on: {push: {brunches: x}}\npermissions: {contents: raed}\njobs: {a: {runs-on: x, steps: [{run: "
          "y}]}}",
@@ -81,6 +80,7 @@ static void test_jobs(void **state)
     (void)state;
     static const struct lint_case cases[] = {
         {"  a: {runs-on: x, steps: [{run: y}], needs: b}\n  b: {runs-on: x, steps: [{run: y}], needs: [a]}\n",
+         "3:3 refused needs The workflow must contain at least one job with no dependencies.\n"
          "3:45 refused needs Job 'a' depends on job 'b' which creates a cycle in the dependency graph.\n"
          "4:46 refused needs Job 'b' depends on job 'a' which creates a cycle in the dependency graph.\n"},
         {"  build: {runs-on: x, steps: [{run: y}]}\n  b: {runs-on: x, steps: [{run: y}], needs: biuld}\n",
@@ -91,15 +91,16 @@ static void test_jobs(void **state)
          "and '-'. IDs must start with a letter or '_', must not start with '__' and must be less than 100 "
          "characters.\n"},
         {"  a: {runs-on: x, steps: [{run: y}], timeout-minutes: '5', continue-on-error: 1, if: a b}\n",
-         "3:55 refused schema Unexpected value '5': a number is needed here\n"
-         "3:79 refused schema Unexpected value '1': true or false is needed here\n"
+         "3:55 refused schema Unexpected value '5': 'timeout-minutes' needs a number\n"
+         "3:79 refused schema Unexpected value '1': 'continue-on-error' needs true or false\n"
          "3:88 refused expression Unexpected symbol: 'b'. Located at position 3 within expression: a b\n"},
         {"  a: {runs-on: x, steps: [{run: y}], strategy: {matrix: {v: [], exclude: [{w: 1}]}}}\n",
-         "3:58 refused schema Matrix vector 'v' does not contain any values\n"
-         "3:76 refused schema Matrix exclude key 'w' does not match any key within the matrix\n"},
-        {"  a: {uses: ./x.yml}\n", "3:13 refused action invalid value workflow reference: './x.yml' is "
-                                   "neither ./.github/workflows/FILE nor "
-                                   "OWNER/REPO/.github/workflows/FILE@REF\n"},
+         "3:61 refused schema Matrix vector 'v' does not contain any values\n"
+         "3:76 error schema Matrix exclude key 'w' does not match any key within the matrix\n"},
+        {"  a: {uses: ./x.yml}\n",
+         "3:13 refused action invalid value workflow reference './x.yml': "
+         "./.github/workflows/FILE.yml or OWNER/REPO/.github/workflows/FILE.yml@REF is "
+         "expected\n"},
         {"  a: {runs-on: x, steps: [{run: y}], container: {image: i, imge: j, env: {A: '${{ runner.os "
          "}}'}},\n"
          "     services: {s: {image: '${{ secrets.A }}'}}}\n",
@@ -117,9 +118,11 @@ static void test_steps(void **state)
 {
     (void)state;
     static const struct lint_case cases[] = {
-        {"      - {run: x, uses: a/b@v1}\n", "6:10 refused schema Unexpected value 'run'\n"},
+        {"      - {run: x, uses: a/b@v1}\n",
+         "6:10 refused schema Unexpected value 'run': it does not go with 'uses'\n"},
         {"      - {name: x}\n", "6:9 refused schema Required property is missing: run, or uses\n"},
-        {"      - {uses: a/b@v1, shell: sh}\n", "6:24 refused schema Unexpected value 'shell'\n"},
+        {"      - {uses: a/b@v1, shell: sh}\n",
+         "6:24 refused schema Unexpected value 'shell': it does not go with 'uses'\n"},
         {"      - {run: x, id: a}\n      - {run: x, id: A}\n",
          "7:22 refused schema The identifier 'A' may not be used more than once within the same scope.\n"},
         {"      - {uses: checkout}\n",
@@ -165,7 +168,6 @@ static void test_steps(void **state)
         {"      - {uses: docker/build-push-action@v6, with: {tgas: x, push: true}}\n",
          "6:52 warning input docker/build-push-action@v6 has no input 'tgas' (did you mean 'tags'?)\n"},
         {"      - &a {rnu: x}\n      - *a\n",
-         "6:12 refused schema Required property is missing: run, or uses\n"
          "6:13 refused schema Unexpected value 'rnu' (did you mean 'run'?)\n"},
     };
     check("on: push\njobs:\n  j:\n    runs-on: x\n    steps:\n", cases, WH_COUNT(cases));
