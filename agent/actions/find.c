@@ -85,9 +85,10 @@ const struct wh_action *wh_action_find(const char *repository, const char *path,
     const char *below = path ? path : "";
     const struct wh_action *found = NULL;
     for (size_t i = 0; actions[i] && !found; i++)
-        if (wh_streq_ci(actions[i]->repository, repository))
+        if (wh_streq_ci(actions[i]->repository, repository) &&
+            wh_streq(actions[i]->path ? actions[i]->path : "", below))
             found = actions[i];
-    if (!found || slash[0] != '\0') {
+    if (!found) {
         wh_fail(err, WH_E_UNSUPPORTED,
                 "Action '%s%s%s@%s' is not supported yet by wherry: it has no native implementation of it.",
                 repository, slash, below, ref);

@@ -83,8 +83,8 @@ void svc_saved_or_refuse(struct request *r, const char *what)
     r->live->finishing = false;
     if (r->rc == 0) {
         r->svc->counts.saved++;
-        wh_log_info("cache service: %s %s of %s (%s) saved, %lld bytes", what, r->key, r->repository,
-                    r->scope, (long long)r->size);
+        wh_log_debug("cache service: %s %s of %s (%s) saved, %lld bytes", what, r->key, r->repository,
+                     r->scope, (long long)r->size);
         r->live->dropped = true; /* its row is gone already */
         return;
     }

@@ -1,4 +1,4 @@
-#include "glob.h"
+#include "wherry/job/glob.h"
 
 #include "text.h"
 
@@ -335,7 +335,8 @@ void wh_globs_free(struct wh_globs *g)
     *g = (struct wh_globs){0};
 }
 
-static int add_line(struct wh_globs *g, const char *root, struct wh_view line, struct wh_error *err)
+static int add_line(struct wh_globs *g, const char *root, struct wh_view line, bool descendants,
+                    struct wh_error *err)
 {
     line = wh_view_trim_unicode(line);
     if (line.len == 0 || line.data[0] == '#')
@@ -357,18 +358,19 @@ static int add_line(struct wh_globs *g, const char *root, struct wh_view line, s
     bool open_ended = one.count > 0 && one.segments[one.count - 1].any_depth;
     g->items = wh_reallocarray(g->items, g->count + 2, sizeof *g->items);
     g->items[g->count++] = one;
-    if (one.directories_only || !open_ended)
+    if (descendants && (one.directories_only || !open_ended))
         g->items[g->count++] = implicit_of(&one);
     return 0;
 }
 
-int wh_globs_parse(struct wh_globs *g, const char *root, const char *lines, struct wh_error *err)
+int wh_globs_parse(struct wh_globs *g, const char *root, const char *lines, bool descendants,
+                   struct wh_error *err)
 {
     struct wh_reader r = wh_reader_of(lines, strlen(lines));
     struct wh_view line;
     *g = (struct wh_globs){0};
     while (wh_reader_line(&r, &line)) {
-        if (add_line(g, root, line, err) < 0) {
+        if (add_line(g, root, line, descendants, err) < 0) {
             wh_globs_free(g);
             return -1;
         }

@@ -5,11 +5,11 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "glob.h"
 #include "wherry/base/clock.h"
 #include "wherry/base/digest.h"
 #include "wherry/base/fs.h"
 #include "wherry/job/expr.h"
+#include "wherry/job/glob.h"
 
 struct ancestor { /* folders on the way down, to find cycles of links */
     const struct ancestor *up;
@@ -193,7 +193,7 @@ char *wh_hash_files(const char *workspace, const char *patterns, bool follow_lin
     w.workspace = root;
     w.workspace_len = strlen(root);
     w.deadline = wh_mono_ms() + WH_MAX_HASHFILES_SECONDS * 1000u;
-    if (wh_globs_parse(&w.globs, root, patterns, err) < 0)
+    if (wh_globs_parse(&w.globs, root, patterns, true, err) < 0)
         return NULL;
     wh_autosha256 *total = wh_sha256_new();
     wh_autosha256 *file = wh_sha256_new();

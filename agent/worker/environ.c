@@ -66,12 +66,12 @@ static void set_if(char ***env, const char *name, const char *value)
 }
 
 /* Of the agent's cache service, in the place of GitHub's: clients of both versions find it under both URLs.
- */
-static void add_local_service(const struct wh_job *j, char ***env)
+ * It listens on the machine's loopback alone, which a container with a network of its own doesn't see. */
+static void add_local_service(const struct wh_job *j, const struct wh_run *run, char ***env)
 {
     const cJSON *services = wh_json_get(j->options, "services");
     const char *url = wh_json_string(services, "url");
-    if (!url)
+    if (!url || (j->container && !run->action) || wh_is_docker(run))
         return;
     wh_env_set(env, "ACTIONS_CACHE_URL", url);
     wh_env_set(env, "ACTIONS_RESULTS_URL", url);
@@ -80,7 +80,7 @@ static void add_local_service(const struct wh_job *j, char ***env)
 }
 
 /* ACTIONS_*: the id token's for every step, the rest for actions alone. */
-static void add_service(const struct wh_job *j, bool action, char ***env)
+static void add_service(const struct wh_job *j, const struct wh_run *run, bool action, char ***env)
 {
     const struct wh_job_message *m = j->message;
     const char *token = wh_message_access_token(m);
@@ -93,7 +93,7 @@ static void add_service(const struct wh_job *j, bool action, char ***env)
     if (!action)
         return;
     if (j->local) {
-        add_local_service(j, env);
+        add_local_service(j, run, env);
         return;
     }
     const char *pipelines = wh_message_endpoint_data(m, "PipelinesServiceUrl");
@@ -104,7 +104,7 @@ static void add_service(const struct wh_job *j, bool action, char ***env)
     if (wh_message_variable_bool(m, "actions_uses_cache_service_v2", false))
         wh_env_set(env, "ACTIONS_CACHE_SERVICE_V2", "True");
     set_if(env, "ACTIONS_CACHE_MODE", wh_message_variable(m, "actions_cache_mode"));
-    add_local_service(j, env);
+    add_local_service(j, run, env);
 }
 
 char **wh_environ_of(struct wh_job *j, const struct wh_run *run, const struct wh_value *inputs)
@@ -117,7 +117,7 @@ char **wh_environ_of(struct wh_job *j, const struct wh_run *run, const struct wh
     }
     add_path(j, &env);
     wh_context_export(j->github, j->runner_context, &env);
-    add_service(j, inputs != NULL, &env);
+    add_service(j, run, inputs != NULL, &env);
     wh_env_set(&env, "GITHUB_ACTIONS", "true");
     if (!wh_env_get(env, "CI"))
         wh_env_set(&env, "CI", "true");

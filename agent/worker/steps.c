@@ -117,6 +117,8 @@ void wh_run_find_native(struct wh_job *j, struct wh_run *run)
         return;
     }
     run->action = wh_action_find(ref->name, ref->path, ref->ref, &run->version, NULL);
+    if (run->action && run->action->host_only && j->message->job_container)
+        run->action = NULL; /* as GitHub publishes it, in the container */
 }
 
 void wh_steps_find(struct wh_job *j)

@@ -28,12 +28,14 @@ typedef int (*wh_action_stage_fn)(struct wh_action_run *run);
 
 struct wh_action {
     const char *repository;   /* "docker/build-push-action"; matched in any case */
+    const char *path;         /* of the action in it; NULL: the root */
     int min_major, max_major; /* majors whose behaviour it knows */
     const struct wh_action_input *inputs;
     size_t ninputs;
     wh_action_stage_fn main;
     wh_action_stage_fn post; /* NULL: none */
     const char *post_if;     /* NULL: "always()" */
+    bool host_only;          /* not in a job container, whose files and HOME it would not see */
 };
 
 /* A ref read as a version: "v4" is {4, WH_NEWEST, WH_NEWEST}; "v4.2.1" is exact; "main" and "master" are the

@@ -88,7 +88,8 @@ static void test_refs(void **state)
         for (size_t i = 0; i < WH_COUNT(cases); i++) {
             struct wh_action_version v = {0};
             wh_autoerror err = {0};
-            const struct wh_action *found = wh_action_find(action->repository, "", cases[i].ref, &v, &err);
+            const struct wh_action *found =
+                wh_action_find(action->repository, action->path, cases[i].ref, &v, &err);
             if (cases[i].major == 0) {
                 assert_null(found);
                 assert_int_equal(err.code, WH_E_UNSUPPORTED);

@@ -9,10 +9,10 @@
 #include <cmocka.h>
 #include <unistd.h>
 
-#include "job/glob.h"
 #include "wherry/base/digest.h"
 #include "wherry/base/fs.h"
 #include "wherry/job/expr.h"
+#include "wherry/job/glob.h"
 
 static char *root;
 

@@ -1,4 +1,5 @@
-/* Patterns of hashFiles (job-execution.md §2.5): the globs of the actions toolkit, segment by segment. */
+/* The globs of the actions toolkit, segment by segment: hashFiles (job-execution.md §2.5), paths of caches
+ * and artifacts. */
 #ifndef WH_JOB_GLOB_H
 #define WH_JOB_GLOB_H
 
@@ -29,8 +30,10 @@ struct wh_globs {
     size_t count;
 };
 void wh_globs_free(struct wh_globs *g);
-/* One pattern a line; blank ones and comments are dropped; relative ones start at root (absolute path). */
-int wh_globs_parse(struct wh_globs *g, const char *root, const char *lines, struct wh_error *err);
+/* One pattern a line; blank ones and comments are dropped; relative ones start at root (absolute path).
+ * descendants: what lies below a match matches too. */
+int wh_globs_parse(struct wh_globs *g, const char *root, const char *lines, bool descendants,
+                   struct wh_error *err);
 /* path: absolute, no slash at the end. */
 enum wh_glob_match wh_globs_match(const struct wh_globs *g, const char *path);
 /* True: something below path may match. */
