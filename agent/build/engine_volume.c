@@ -1,6 +1,5 @@
 /* Folders of containers: those of the machine, opened with the rights of the job's user; volumes, which are
  * trees in the store's ingest that end with the job; and what becomes the job user's again. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/fsuid.h>
@@ -10,7 +9,7 @@
 #include "wherry/base/fs.h"
 #include "wherry/platform/userns.h"
 
-#define MAX_DEPTH 1024 /* of folders on the way to a root, or below one */
+#define MAX_DEPTH 1024 /* of folders on the way to a root */
 
 /* ---- the machine's folders ---- */
 
@@ -137,33 +136,6 @@ void engine_volumes_free(struct engine *e)
 
 /* ---- whose files are whose ---- */
 
-/* By descriptors: the job may put links into a path while this walks. What can't be given back stays as it
- * is, and the walk goes on with the rest. */
-static void give_below(int folder, dev_t dev, int depth)
-{
-    int copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *list = copy < 0 ? NULL : fdopendir(copy);
-    if (!list) {
-        wh_close_fd(&copy);
-        return;
-    }
-    for (const struct dirent *entry; (entry = readdir(list));) {
-        struct stat st;
-        if (wh_streq(entry->d_name, ".") || wh_streq(entry->d_name, "..") ||
-            fstatat(folder, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != dev)
-            continue;
-        if (st.st_uid != WH_USERNS_JOB_ID)
-            (void)fchownat(folder, entry->d_name, WH_USERNS_JOB_ID, WH_USERNS_JOB_ID, AT_SYMLINK_NOFOLLOW);
-        wh_autoclose int below =
-            S_ISDIR(st.st_mode) && depth < MAX_DEPTH
-                ? openat(folder, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-                : -1;
-        if (below >= 0)
-            give_below(below, dev, depth + 1);
-    }
-    (void)closedir(list);
-}
-
 void engine_give_back(const struct engine *e, const cJSON *paths)
 {
     const cJSON *path;
@@ -173,6 +145,6 @@ void engine_give_back(const struct engine *e, const cJSON *paths)
         wh_autoclose int fd = cJSON_IsString(path) ? engine_open_source(e, path->valuestring, NULL) : -1;
         /* Where the job's user is the containers' root itself, there is nothing to do. */
         if (fd >= 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == WH_USERNS_JOB_ID)
-            give_below(fd, st.st_dev, 0);
+            (void)wh_give_tree(fd, WH_USERNS_JOB_ID, WH_USERNS_JOB_ID, true, NULL);
     }
 }

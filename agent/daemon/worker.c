@@ -87,6 +87,8 @@ static void on_frame(struct jobrun *j, struct wh_frame *frame)
         int channel = wh_steal_fd(&frame->fds[0]);
         frame->nfds = 0;
         fetches_launch(j, channel);
+    } else if (wh_streq(type, "own") && frame->nfds == 1) {
+        own_give_back(j, wh_steal_fd(&frame->fds[0]));
     } else if (wh_streq(type, "done")) {
         const char *result = wh_json_string(frame->json, "result");
         j->worker_done = true;

@@ -38,6 +38,15 @@ struct wh_container_host {
 };
 extern const struct wh_container_host wh_container_builtin, wh_container_docker;
 
+/* ---- container_docker.c: the docker that is installed ---- */
+/* Finds it; sets j->docker. */
+int wh_container_docker_choose(struct wh_job *j, struct wh_error *err);
+int wh_container_docker_pull(struct wh_job *j, const char *image, struct wh_error *err);
+/* The image's name, owned by the caller; NULL with err. */
+char *wh_container_docker_build(struct wh_job *j, const char *file, const char *folder, struct wh_error *err);
+/* The process of a Docker action. request: as the engine's "run" has it. */
+struct wh_child *wh_container_docker_run(struct wh_job *j, const cJSON *request, struct wh_error *err);
+
 /* Folders of the job in its container: source, target, readonly. */
 struct wh_container_folder {
     char *source; /* owned */
@@ -69,6 +78,8 @@ int wh_container_builtin_check(const struct wh_jobcontainer *c, struct wh_error 
 void wh_container_pause(struct wh_job *j, uint64_t ms);
 /* "ghcr.io" of an image, as docker login takes it; "": Docker Hub. Owned by the caller. */
 char *wh_container_registry(const char *image);
+/* An image's name as a part of a container's: its letters and digits. Owned. */
+char *wh_container_clean_name(const char *image);
 /* Ports of the machine's loopback that the environment's URLs name: an array of numbers. */
 cJSON *wh_container_loopback(char *const *environment);
 

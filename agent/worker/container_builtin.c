@@ -14,13 +14,14 @@ static int open_network(struct wh_job *j, struct wh_error *err)
     wh_autojson *result = NULL;
     wh_json_add_string(request, "type", "network");
     wh_json_add_string(request, "name", j->network);
+    wh_say(j, "##[group]Create local container network");
     wh_say(j, "##[command]wherry docker network create %s", j->network);
-    if (wh_engine_ask(j, request, &result, err) < 0)
-        return -1;
+    int n = wh_engine_ask(j, request, &result, err);
     const char *why = wh_json_string(result, "why");
     if (why)
         wh_say(j, "Containers share the machine's network: %s", why);
-    return 0;
+    wh_say(j, "##[endgroup]");
+    return n;
 }
 
 static void close_network(struct wh_job *j)

@@ -25,6 +25,7 @@ void wh_containers_free(struct wh_job *j)
     free(j->services);
     free(j->network);
     free(j->hooks);
+    free(j->docker);
     free(j->hook_response);
     cJSON_Delete(j->hook_state);
     free(j->engine);
@@ -34,6 +35,15 @@ void wh_containers_free(struct wh_job *j)
 }
 
 /* ---- all of one ---- */
+
+char *wh_container_clean_name(const char *image)
+{
+    wh_autostr clean = {0};
+    for (const char *p = image; *p; p++)
+        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", *p))
+            wh_str_addc(&clean, *p);
+    return wh_str_steal(&clean);
+}
 
 char *wh_container_registry(const char *image)
 {
@@ -81,11 +91,8 @@ static int fill(struct wh_job *j, struct wh_jobcontainer *c, const struct wh_val
     wh_autofree char *image = plain ? wh_value_to_string(value) : text_of(value, "image");
     const char *name = image ? image : "";
     c->image = wh_strdup(wh_starts_with_ci(name, "docker://") ? name + strlen("docker://") : name);
-    wh_autofree char *clean = wh_strdup(c->image);
-    for (char *p = clean; *p; p++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", *p))
-            *p = '_';
-    c->name = wh_printf("%s_%.100s_%.6s", c->alias ? c->alias : "", clean, wh_guid(guid));
+    wh_autofree char *clean = wh_container_clean_name(c->image);
+    c->name = wh_printf("%s_%.100s_%.6s", c->alias ? c->alias : "job", clean, wh_guid(guid));
     if (plain || c->image[0] == '\0')
         return 0;
     const struct wh_value *credentials = wh_object_get(value, "credentials");
@@ -148,9 +155,27 @@ static int read_services(struct wh_job *j, struct wh_error *err)
     return 0;
 }
 
+bool wh_containers_by_docker(void)
+{
+    return wh_streq(getenv("WHERRY_CONTAINERS_ENGINE"), "docker");
+}
+
+/* Who runs them. A docker that is missing is told where it is needed: not every job has containers. */
+static int choose_host(struct wh_job *j, struct wh_error *err)
+{
+    bool docker = wh_containers_by_docker();
+    if (wh_hooks_choose(j))
+        return 0;
+    j->container_host = docker ? &wh_container_docker : &wh_container_builtin;
+    if (docker && (j->message->job_container || j->message->job_services))
+        return wh_container_docker_choose(j, err);
+    return 0;
+}
+
 int wh_containers_prepare(struct wh_job *j, struct wh_error *err)
 {
-    j->container_host = wh_hooks_choose(j) ? NULL : &wh_container_builtin;
+    if (choose_host(j, err) < 0)
+        return -1;
     const struct wh_token *token = j->message->job_container;
     if (j->message->job_services && read_services(j, err) < 0)
         return -1;

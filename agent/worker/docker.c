@@ -33,7 +33,8 @@ static int pull(struct wh_job *j, const char *image, struct wh_error *err)
     wh_json_add_string(request, "image", image);
     wh_engine_add_login(request, image);
     wh_say(j, "##[group]Pull down action image '%s'", image);
-    int n = wh_engine_ask(j, request, NULL, err);
+    int n = j->container_host == &wh_container_docker ? wh_container_docker_pull(j, image, err)
+                                                      : wh_engine_ask(j, request, NULL, err);
     wh_say(j, "##[endgroup]");
     return n;
 }
@@ -81,6 +82,20 @@ static bool is_dockerfile(const char *image)
            (len >= 10 && wh_streq_ci(last + len - 10, "Dockerfile"));
 }
 
+/* By our own builder. The image's name, owned. */
+static char *build_here(struct wh_job *j, const char *file, const char *folder, struct wh_error *err)
+{
+    char guid[37];
+    wh_autofree char *tag = wh_printf("wherry-action:%.8s", wh_guid(guid));
+    if (wh_engine_ensure(j, err) < 0)
+        return NULL;
+    struct build b = {.engine = j->engine, .file = file, .folder = folder, .tag = tag};
+    int code = wh_helper_run(j, build_main, &b, NULL, err);
+    if (code > 0)
+        wh_fail(err, WH_E_FAILED, "Docker build failed with exit code %d", code);
+    return code == 0 ? wh_steal(&tag) : NULL;
+}
+
 /* Built once a job; the name that the image has then. */
 static const char *build(struct wh_job *j, const struct wh_run *run, const char *title, struct wh_error *err)
 {
@@ -97,17 +112,12 @@ static const char *build(struct wh_job *j, const struct wh_run *run, const char 
     const char *known = wh_json_string(j->built, file);
     if (known)
         return known;
-    char guid[37];
-    wh_autofree char *tag = wh_printf("wherry-action:%.8s", wh_guid(guid));
-    if (wh_engine_ensure(j, err) < 0)
-        return NULL;
-    struct build b = {.engine = j->engine, .file = file, .folder = folder, .tag = tag};
     wh_say(j, "##[group]%s", title);
-    int code = wh_helper_run(j, build_main, &b, NULL, err);
+    wh_autofree char *tag = j->container_host == &wh_container_docker
+                                ? wh_container_docker_build(j, file, folder, err)
+                                : build_here(j, file, folder, err);
     wh_say(j, "##[endgroup]");
-    if (code > 0)
-        wh_fail(err, WH_E_FAILED, "Docker build failed with exit code %d", code);
-    if (code != 0)
+    if (!tag)
         return NULL;
     cJSON_AddStringToObject(j->built, file, tag);
     return wh_json_string(j->built, file);
@@ -347,5 +357,7 @@ struct wh_child *wh_docker_start(struct wh_job *j, struct wh_run *run, struct wh
     if (!image)
         image = build(j, run, "Building docker image", err);
     wh_autojson *request = image ? run_request(j, run, inputs, image, err) : NULL;
+    if (request && j->container_host == &wh_container_docker)
+        return wh_container_docker_run(j, request, err);
     return request ? wh_engine_step(j, request, err) : NULL;
 }

@@ -54,7 +54,7 @@ static void offer_command(struct wh_job *j, const char *folder)
     const char *path = wh_env_get(j->base_env, "PATH");
     wh_autofree char *there = wh_find_program("docker", path, false);
     wh_autofree char *self = wh_self_path();
-    if (there || !self || access(self, X_OK) < 0)
+    if (there || wh_containers_by_docker() || !self || access(self, X_OK) < 0)
         return;
     wh_autofree char *bin = wh_path_join(folder, "bin");
     wh_autofree char *link = wh_path_join(bin, "docker");

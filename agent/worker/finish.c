@@ -123,6 +123,7 @@ void wh_finish(struct wh_job *j)
     evaluate_environment_url(j);
     wh_diagnostics_end(j);
     clean_up_orphans(j);
+    wh_ownership_restore(j);
     wh_say_debug(j, "Finishing: Complete job");
     bool failed_here = j->result == WH_TASK_FAILED && before != WH_TASK_FAILED;
     wh_job_complete_record(j, record, failed_here ? WH_TASK_FAILED : WH_TASK_SUCCEEDED);

@@ -145,6 +145,7 @@ struct wh_job {
     size_t nservices;
     const struct wh_container_host *container_host; /* who runs them (container.h) */
     char *network;                                  /* of all of them; NULL: there is none */
+    char *docker;                                   /* the program, where docker runs them; NULL */
     bool container_known;                           /* its kind was looked at */
     bool container_alpine;                          /* the job's is of Alpine Linux: musl */
     char *hooks;                                    /* container_hooks.c: the program; NULL: none */
@@ -364,8 +365,15 @@ char *wh_mapped_path(const struct wh_mapping *map, size_t n, const char *path);
 cJSON *wh_container_env(const struct wh_job *j, char *const *environment, const struct wh_mapping *map,
                         size_t n);
 
+/* ---- ownership.c ---- */
+/* Files in the job's folders that are not its user's (a Docker daemon's containers write as root): the agent is
+ * asked to give them back. */
+void wh_ownership_restore(struct wh_job *j);
+
 /* ---- container.c: `container:` and `services:` ---- */
 int wh_containers_prepare(struct wh_job *j, struct wh_error *err);
+/* The settings want docker to run them (containers.engine). */
+bool wh_containers_by_docker(void);
 void wh_containers_add_pre(struct wh_job *j);
 void wh_containers_free(struct wh_job *j);
 /* A path of the job's as its container sees it. Owned by the caller. */
