@@ -265,8 +265,8 @@ struct jobrun {
     enum wh_task_result recover_as; /* ... if that had not come to a result of its own */
     uint64_t announced_ms;
 };
-/* own.c: what others (a Docker daemon's root) left in the work folder becomes the job user's again; then reply,
- * taken over, is closed. */
+/* own.c: what others (a Docker daemon's root) left in the work folder becomes the job user's again; then
+ * reply, taken over, is closed. */
 void own_give_back(struct jobrun *j, int reply);
 void jobrun_start(struct runner *r, const struct wh_broker_message *job);
 struct jobrun *jobrun_new(struct runner *r, const struct wh_broker_message *job); /* as r's job */

@@ -366,8 +366,8 @@ cJSON *wh_container_env(const struct wh_job *j, char *const *environment, const 
                         size_t n);
 
 /* ---- ownership.c ---- */
-/* Files in the job's folders that are not its user's (a Docker daemon's containers write as root): the agent is
- * asked to give them back. */
+/* Files in the job's folders that are not its user's (a Docker daemon's containers write as root): the agent
+ * is asked to give them back. */
 void wh_ownership_restore(struct wh_job *j);
 
 /* ---- container.c: `container:` and `services:` ---- */

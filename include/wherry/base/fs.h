@@ -27,9 +27,9 @@ int wh_mkdir_p(const char *path, mode_t mode, struct wh_error *err);
  * without write or search permission are opened up on the way. */
 int wh_remove_tree(int dirfd, const char *path, struct wh_error *err);
 int wh_remove_contents(int dirfd, const char *path, struct wh_error *err); /* the folder itself stays */
-/* What lies below the folder (which may be O_PATH) becomes the user's, on its file system, links themselves and
- * not what they mean. linked: files with several names, too: one of them may be a stranger's. What can't be
- * given stays as it is. */
+/* What lies below the folder (which may be O_PATH) becomes the user's, on its file system, links themselves
+ * and not what they mean. linked: files with several names, too: one of them may be a stranger's. What can't
+ * be given stays as it is. */
 int wh_give_tree(int folder, uid_t uid, gid_t gid, bool linked, struct wh_error *err);
 /* openat2 with RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS (and RESOLVE_NO_XDEV if no_xdev). Returns the
  * descriptor. */
