@@ -26,6 +26,79 @@ pid_t wh_clone3(uint64_t flags, int cgroup, int *pidfd)
     return (pid_t)syscall(SYS_clone3, &args, sizeof args);
 }
 
+/* The C library's clone() knows no cgroups and its clone3() is its own, so the child's first instructions are
+ * ours: it begins on the new stack, where nothing may be returned to. */
+#if defined(__x86_64__) && defined(__LP64__)
+static long clone3_call(struct clone_args *args, int (*body)(void *), void *data)
+{
+    register int (*fn)(void *) __asm__("r8") = body;
+    register void *arg __asm__("r9") = data;
+    long result = SYS_clone3;
+    __asm__ volatile("syscall\n\t"
+                     "testq %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "xorl %%ebp, %%ebp\n\t"
+                     "movq %%r9, %%rdi\n\t"
+                     "callq *%%r8\n\t"
+                     "movl %%eax, %%edi\n\t"
+                     "movl %[exit], %%eax\n\t"
+                     "syscall\n\t"
+                     "hlt\n"
+                     "1:"
+                     : "+a"(result)
+                     : "D"(args), "S"(sizeof *args), "r"(fn), "r"(arg), [exit] "i"(SYS_exit)
+                     : "rcx", "r11", "cc", "memory");
+    return result;
+}
+#elif defined(__aarch64__) && defined(__LP64__)
+static long clone3_call(struct clone_args *args, int (*body)(void *), void *data)
+{
+    register long x0 __asm__("x0") = (long)args;
+    register long x1 __asm__("x1") = sizeof *args;
+    register long x8 __asm__("x8") = SYS_clone3;
+    register int (*fn)(void *) __asm__("x9") = body;
+    register void *arg __asm__("x10") = data;
+    __asm__ volatile("svc #0\n\t"
+                     "cbnz x0, 1f\n\t"
+                     "mov x29, xzr\n\t"
+                     "mov x30, xzr\n\t"
+                     "mov x0, x10\n\t"
+                     "blr x9\n\t"
+                     "mov x8, %[exit]\n\t"
+                     "svc #0\n\t"
+                     "brk #0\n"
+                     "1:"
+                     : "+r"(x0)
+                     : "r"(x1), "r"(x8), "r"(fn), "r"(arg), [exit] "i"(SYS_exit)
+                     : "cc", "memory");
+    return x0;
+}
+#else
+static long clone3_call(struct clone_args *args, int (*body)(void *), void *data)
+{
+    (void)args, (void)body, (void)data;
+    return -ENOSYS;
+}
+#endif
+
+pid_t wh_clone3_vfork(int cgroup, int *pidfd, void *stack, size_t stack_size, int (*body)(void *data),
+                      void *data)
+{
+    struct clone_args args = {
+        .flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_INTO_CGROUP,
+        .pidfd = (uint64_t)(uintptr_t)pidfd,
+        .exit_signal = SIGCHLD,
+        .stack = (uint64_t)(uintptr_t)stack,
+        .stack_size = stack_size,
+        .cgroup = (uint64_t)cgroup,
+    };
+    long pid = clone3_call(&args, body, data);
+    if (pid >= 0)
+        return (pid_t)pid;
+    errno = (int)-pid;
+    return -1;
+}
+
 int wh_child_place_fds(const int *from, size_t n, int first)
 {
     if (n > MAX_PLACED)

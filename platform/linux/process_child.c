@@ -23,7 +23,7 @@ int wh_child_prepare(struct wh_child_setup *s, const struct wh_process_options *
         if (o->fds[i].as < 3 || o->fds[i].as >= 3 + WH_MAX_PROCESS_FDS)
             return wh_fail(err, WH_E_ARGUMENT, "start of a process: descriptor %d is out of range",
                            o->fds[i].as);
-    *s = (struct wh_child_setup){.o = o, .null_fd = -1};
+    *s = (struct wh_child_setup){.o = o, .null_fd = -1, .entered = SIZE_MAX};
     s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (s->null_fd < 0)
         return wh_fail_errno(err, "open /dev/null");
@@ -122,7 +122,7 @@ __attribute__((no_sanitize_address)) int wh_child_apply(struct wh_child_setup *s
         return failed(s, "make a process group");
     }
     for (size_t i = 0; i < o->ncgroups; i++)
-        if (write_text(o->cgroups[i], "cgroup.procs", "0") < 0)
+        if (i != s->entered && write_text(o->cgroups[i], "cgroup.procs", "0") < 0)
             return failed(s, "enter the cgroup");
     if (o->umask >= 0)
         umask((mode_t)o->umask);

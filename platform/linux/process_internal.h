@@ -9,6 +9,7 @@ struct wh_child_setup {
     const struct wh_process_options *o;
     sigset_t mask;      /* to restore */
     int null_fd;        /* /dev/null */
+    size_t entered;     /* number of the cgroup that it is born in; none: ncgroups or more */
     int error;          /* out: errno */
     const char *failed; /* out: what failed, a constant */
 };

@@ -5,14 +5,17 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "process_internal.h"
 #include "wherry/base/str.h"
+#include "wherry/platform/clone.h"
 
 #define SPAWN_STACK ((size_t)64 << 10)
+#define CGROUP2_MAGIC 0x63677270UL
 
 extern char **environ;
 
@@ -51,6 +54,25 @@ static void set_oom_score(const struct wh_process_options *o, pid_t pid)
         dprintf(fd, "%d", o->oom_score_adj);
 }
 
+/* A process that enters a group later waits for all processors to pass a quiet point, for 5 to 20 ms; one
+ * that is born there waits for nothing. Only v2 groups can do that, and only from Linux 5.7 on. */
+static pid_t spawn_in_group(struct wh_child_setup *s, char *stack, int *pidfd)
+{
+    const struct wh_process_options *o = s->o;
+    struct statfs fs;
+    size_t group = 0;
+    while (group < o->ncgroups &&
+           (fstatfs(o->cgroups[group], &fs) < 0 || (unsigned long)fs.f_type != CGROUP2_MAGIC))
+        group++;
+    if (group >= o->ncgroups)
+        return -1;
+    s->entered = group;
+    pid_t pid = wh_clone3_vfork(o->cgroups[group], pidfd, stack, SPAWN_STACK, spawn_child, s);
+    if (pid < 0)
+        s->entered = SIZE_MAX;
+    return pid;
+}
+
 int wh_process_spawn(const struct wh_process_options *options, struct wh_process *out, struct wh_error *err)
 {
     *out = WH_PROCESS_NONE;
@@ -70,8 +92,10 @@ int wh_process_spawn(const struct wh_process_options *options, struct wh_process
     pthread_sigmask(SIG_SETMASK, &all, &old);
     sigemptyset(&s.mask);
     int pidfd = -1;
-    pid_t pid =
-        clone(spawn_child, stack + SPAWN_STACK, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &s, &pidfd);
+    pid_t pid = spawn_in_group(&s, stack, &pidfd);
+    if (pid < 0)
+        pid = clone(spawn_child, stack + SPAWN_STACK, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &s,
+                    &pidfd);
     int clone_errno = errno;
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     munmap(stack, SPAWN_STACK);

@@ -13,6 +13,12 @@
  * until exec it may only make plain system calls. */
 pid_t wh_clone3(uint64_t flags, int cgroup, int *pidfd);
 
+/* A child that shares the caller's memory, and stops the caller, until its exec or exit: body(data) runs on
+ * the given stack (16-byte aligned), makes plain system calls only, and may leave words in data. Straight in
+ * the v2 group `cgroup`. -1 with ENOSYS where this machine's code is not known here. */
+pid_t wh_clone3_vfork(int cgroup, int *pidfd, void *stack, size_t stack_size, int (*body)(void *data),
+                      void *data);
+
 /* In such a child: gives each descriptor of from[] the number first, first + 1... and closes all others
  * above 2. n is at most 8. */
 int wh_child_place_fds(const int *from, size_t n, int first);
