@@ -5,12 +5,14 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "wherry/base/fs.h"
+#include "wherry/platform/cgroup.h"
 #include "wherry/platform/process.h"
 
 static int run(struct wh_process_options *o, const char *script, struct wh_str *out, struct wh_str *errors)
@@ -305,6 +307,84 @@ static void test_find_program(void **state)
     wh_remove_tree(AT_FDCWD, folder, NULL);
 }
 
+static int own_group(struct wh_job_cgroup *g)
+{
+    *g = WH_JOB_CGROUP_NONE;
+    return geteuid() == 0 && wh_job_cgroup_create(0, 0, g) ? g->fd : -1;
+}
+
+/* Born there, not moved there: its first instruction is in the group already. */
+static void test_group(void **state)
+{
+    (void)state;
+    struct wh_job_cgroup g;
+    if (own_group(&g) < 0)
+        skip();
+    struct wh_process_options o = WH_PROCESS_OPTIONS;
+    wh_autostr out = {0};
+    wh_autostr wanted = {0};
+    o.cgroups[o.ncgroups++] = g.fd;
+    assert_int_equal(run(&o, "sed -n 's/^0:://p' /proc/self/cgroup", &out, NULL), 0);
+    wh_str_addf(&wanted, "/%s\n", g.name);
+    assert_non_null(strstr(wh_str_text(&out), wanted.data));
+    wh_job_cgroup_destroy(&g);
+}
+
+static void test_group_and_the_rest(void **state)
+{
+    (void)state;
+    struct wh_job_cgroup g;
+    if (own_group(&g) < 0)
+        skip();
+    struct wh_process_options o = WH_PROCESS_OPTIONS;
+    wh_autostr out = {0};
+    int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    o.cgroups[o.ncgroups++] = g.fd;
+    o.fds[o.nfds++] = (struct wh_process_fd){.fd = zero, .as = 3};
+    o.set_ids = true;
+    o.uid = o.gid = 4242;
+    o.cwd = "/tmp";
+    o.umask = 077;
+    assert_int_equal(
+        run(&o, "id -u; pwd; umask; head -c 3 <&3 | wc -c; grep ^CapEff /proc/self/status", &out, NULL), 0);
+    assert_string_equal(wh_str_text(&out), "4242\n/tmp\n0077\n3\nCapEff:\t0000000000000000\n");
+    (void)close(zero);
+    /* What fails in there is told as ever, and leaves nobody in the group. */
+    wh_autoerror err = {0};
+    char *argv[] = {"nothing", NULL};
+    struct wh_process child;
+    o.nfds = 0;
+    o.path = "/nowhere/nothing";
+    o.argv = argv;
+    assert_int_equal(wh_process_spawn(&o, &child, &err), -1);
+    assert_int_equal(err.sys_errno, ENOENT);
+    wh_autostr left = {0};
+    assert_true(wh_read_file(g.fd, "cgroup.procs", 4096, &left, NULL) >= 0);
+    assert_int_equal(left.len, 0);
+    wh_job_cgroup_destroy(&g);
+}
+
+/* A group of v1 can't be born into: it is entered, beside the one of v2. */
+static void test_group_of_v1(void **state)
+{
+    (void)state;
+    struct wh_job_cgroup g;
+    if (mkdir("/sys/fs/cgroup/pids/wherry-test", 0755) < 0 && errno != EEXIST)
+        skip();
+    wh_autoclose int v1 = open("/sys/fs/cgroup/pids/wherry-test", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct wh_process_options o = WH_PROCESS_OPTIONS;
+    wh_autostr out = {0};
+    o.cgroups[o.ncgroups++] = v1;
+    if (own_group(&g) >= 0)
+        o.cgroups[o.ncgroups++] = g.fd;
+    assert_int_equal(run(&o, "cat /proc/self/cgroup", &out, NULL), 0);
+    assert_non_null(strstr(wh_str_text(&out), "pids:/wherry-test\n"));
+    if (g.fd >= 0)
+        assert_non_null(strstr(wh_str_text(&out), g.name));
+    wh_job_cgroup_destroy(&g);
+    (void)rmdir("/sys/fs/cgroup/pids/wherry-test");
+}
+
 static void test_users(void **state)
 {
     (void)state;
@@ -340,6 +420,9 @@ int main(void)
         cmocka_unit_test(test_signal_group),
         cmocka_unit_test(test_find_by_environment),
         cmocka_unit_test(test_find_program),
+        cmocka_unit_test(test_group),
+        cmocka_unit_test(test_group_and_the_rest),
+        cmocka_unit_test(test_group_of_v1),
         cmocka_unit_test(test_users),
     };
     return cmocka_run_group_tests_name("process", tests, NULL, NULL);
