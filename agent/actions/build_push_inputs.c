@@ -12,7 +12,7 @@
 #include "wherry/base/fs.h"
 
 /* Text inputs that must be empty for now. */
-static const char *const unsupported[] = {"cgroup-parent", "ssh", "attests"};
+static const char *const unsupported[] = {"cgroup-parent", "ssh"};
 
 static int refuse(const char *name, const char *why, struct wh_error *err)
 {
@@ -28,17 +28,46 @@ static int check_unsupported(struct wh_action_run *run, struct wh_error *err)
     const char *call = wh_action_input(run, "call");
     if (call[0] && strcmp(call, "build") != 0)
         return refuse("call", "only `build` is", err);
-    const char *sbom = wh_action_input(run, "sbom");
-    if (sbom[0] && strcmp(sbom, "false") != 0)
-        return refuse("sbom", "no attestation is made", err);
-    const char *provenance = wh_action_input(run, "provenance");
-    if (provenance[0] && strcmp(provenance, "false") != 0)
-        return refuse("provenance", "no attestation is made; `provenance: false` says that none is wanted",
-                      err);
-    if (provenance[0] ==
-        '\0') /* the action's own default would make one: the difference must not be silent */
-        wh_action_print("provenance: no attestation is made yet; the image is a plain manifest");
     return 0;
+}
+
+/* ---- attestations (actions.md §4.2) ---- */
+
+static bool has_own_id(const char *text)
+{
+    return strstr(text, "builder-id=") != NULL;
+}
+
+/* How the service shows this run. */
+static char *builder_id(void)
+{
+    const char *server = getenv("GITHUB_SERVER_URL"), *repository = getenv("GITHUB_REPOSITORY"),
+               *id = getenv("GITHUB_RUN_ID"), *attempt = getenv("GITHUB_RUN_ATTEMPT");
+    return server && repository && id && attempt
+               ? wh_printf(",builder-id=%s/%s/actions/runs/%s/attempts/%s", server, repository, id, attempt)
+               : wh_strdup("");
+}
+
+static void add_attests(struct wh_action_run *run, struct wh_build_request *r)
+{
+    wh_autofree char *id = builder_id();
+    wh_autostrv char **items = wh_input_list(wh_action_input(run, "attests"), WH_LIST_LINE);
+    const char *provenance = wh_action_input(run, "provenance"), *sbom = wh_action_input(run, "sbom");
+    bool told = provenance[0];
+    for (char **item = items; item && *item; item++) {
+        bool of_provenance = strstr(*item, "type=provenance") != NULL;
+        told = told || of_provenance;
+        wh_strv_take(&r->attests, wh_printf("%s%s", *item, of_provenance && !has_own_id(*item) ? id : ""));
+    }
+    if (provenance[0]) {
+        wh_autofree char *text = wh_attest_text("provenance", provenance);
+        wh_strv_take(&r->attests, wh_printf("%s%s", text, has_own_id(text) ? "" : id));
+    }
+    if (sbom[0])
+        wh_strv_take(&r->attests, wh_attest_text("sbom", sbom));
+    if (!told) /* the action's own default would make one: the difference must not be silent */
+        wh_action_print(
+            "provenance: none is made unless the input asks for it; the image is a plain manifest");
 }
 
 /* ---- caches ---- */
@@ -121,19 +150,9 @@ static int add_annotations(struct wh_action_run *run, struct wh_build_request *r
 {
     wh_autostrv char **items = wh_input_list(wh_action_input(run, "annotations"), WH_LIST_LINE);
     for (char **item = items; item && *item; item++) {
-        const char *equals = strchr(*item, '='), *colon = strchr(*item, ':');
-        const char *text = *item;
-        if (!equals)
+        if (!strchr(*item, '='))
             return wh_fail(err, WH_E_ARGUMENT, "Input 'annotations': `%s` must be key=value", *item);
-        if (colon && colon < equals) {
-            if (strncmp(text, "manifest:", 9) != 0)
-                return wh_fail(
-                    err, WH_E_UNSUPPORTED,
-                    "Input 'annotations': `%s`: only those of the manifest are supported yet by wherry",
-                    *item);
-            text += 9;
-        }
-        wh_strv_add(&r->annotations, text);
+        wh_strv_add(&r->annotations, *item);
     }
     return 0;
 }
@@ -374,6 +393,7 @@ int wh_build_push_inputs(struct wh_action_run *run, struct wh_push_plan *plan, s
         add_secret_envs(run, r, err) < 0 || add_secret_files(run, r, err) < 0 ||
         add_outputs(run, plan, err) < 0 || load_context(run, r, err) < 0 || add_contexts(run, r, err) < 0)
         return -1;
+    add_attests(run, r);
     return read_caches(run, err);
 }
 

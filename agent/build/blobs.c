@@ -94,7 +94,8 @@ void blobs_begin(struct build *b, const struct stage *s, const struct layer *lay
 {
     const struct output *o = first_image(b);
     struct wh_layer_blob blob;
-    if (!o || layer->id == 0 || layer->image || !in_target(b, s) || find(b, o, layer, &blob, NULL) != 0)
+    if (!o || (o->rewrite && o->epoch != WH_LAYER_NO_EPOCH) || layer->id == 0 || layer->image ||
+        !in_target(b, s) || find(b, o, layer, &blob, NULL) != 0)
         return;
     struct blob_job *j = wh_calloc(1, sizeof(*j));
     *j = (struct blob_job){.b = b, .o = o, .layer = *layer};

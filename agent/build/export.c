@@ -13,36 +13,13 @@ struct exporting {
     struct stage *target;
     const struct output *o;
     uint64_t vertex;
-    struct wh_export_image image;
+    struct wh_export_image images[2]; /* the image, its attestations */
+    size_t nimages;
+    struct wh_descriptor root; /* what is told: the manifest, or the index over both */
+    struct wh_str root_bytes;
 };
 
-/* ---- layers as descriptors ---- */
-
-static int layer_descriptor(struct exporting *x, struct layer *layer, struct wh_descriptor *out,
-                            struct wh_error *err)
-{
-    struct wh_layer_blob blob;
-    if (layer->image) {
-        const struct wh_descriptor *base = &layer->image->layers[layer->nth].descriptor;
-        enum wh_compression c;
-        if (wh_layer_media_compression(base->media_type, &c, err) < 0)
-            return -1;
-        wh_descriptor_set(out, wh_layer_media_type(c, x->o->docker), &base->digest, base->size);
-        return 0;
-    }
-    if (blobs_get(x->b, x->o, layer, &blob, err) < 0)
-        return -1;
-    wh_descriptor_set(out, wh_layer_media_type(x->o->compression, x->o->docker), &blob.digest,
-                      (int64_t)blob.size);
-    return 0;
-}
-
 /* ---- the image's documents ---- */
-
-static const char *source_date_epoch(const struct build *b)
-{
-    return b->request->build_args ? wh_env_get(b->request->build_args, "SOURCE_DATE_EPOCH") : NULL;
-}
 
 /* Times as BuildKit prints them: nanoseconds without zeros at the end. */
 static char *time_text(int64_t ns)
@@ -71,16 +48,13 @@ static int add_history(struct exporting *x, cJSON *config, struct wh_error *err)
     const struct state *state = &x->target->state;
     const struct wh_df_result *eval = x->target->eval;
     size_t at = base_layers(state);
-    const char *base_created = wh_json_string(config, "created"), *epoch = source_date_epoch(x->b);
+    const char *base_created = wh_json_string(config, "created");
+    bool epoch = x->o->epoch != WH_LAYER_NO_EPOCH;
     wh_autofree char *created =
         at < state->n ? time_text(state->layers[at].created) : wh_strdup(base_created);
-    int64_t seconds;
     if (epoch) {
-        if (!wh_parse_i64(epoch, 0, INT64_MAX / 1000000000, &seconds))
-            return wh_fail(err, WH_E_ARGUMENT,
-                           "build argument SOURCE_DATE_EPOCH=%s: must be seconds since 1970", epoch);
         free(created);
-        created = time_text(seconds * 1000000000);
+        created = time_text(x->o->epoch * 1000000000);
     }
     size_t folders = at; /* layers of contexts that a stage stands on: they have no instruction */
     while (at < state->n && state->layers[at].source)
@@ -111,20 +85,29 @@ static int make_image(struct exporting *x, struct wh_error *err)
     struct state *state = &x->target->state;
     struct wh_descriptor *layers = wh_calloc(state->n, sizeof(*layers));
     wh_autojson *config = cJSON_Duplicate(x->target->eval->config, true);
+    struct wh_digest diffid;
     int status = 0;
     for (size_t i = 0; i < state->n && status == 0; i++) {
         if (channel_canceled(&x->b->channel))
             status = wh_fail(err, WH_E_CANCELED, "canceled");
         else
-            status = layer_descriptor(x, &state->layers[i], &layers[i], err);
+            status = export_layer(x->b, x->o, &state->layers[i], &layers[i], &diffid, err);
         if (status == 0 && !state->layers[i].image)
-            wh_image_config_add_diff_id(config, &state->layers[i].diffid);
+            wh_image_config_add_diff_id(config, &diffid);
     }
     if (status == 0)
         status = add_history(x, config, err);
     if (status == 0)
-        status =
-            wh_export_image_build(config, layers, state->n, x->o->docker, x->o->annotations, &x->image, err);
+        status = wh_export_image_build(config, layers, state->n, x->o->docker,
+                                       x->o->annotations[ANNOTATION_MANIFEST], &x->images[0], err);
+    if (status == 0 && x->o->annotations[ANNOTATION_MANIFEST_DESCRIPTOR])
+        x->images[0].manifest.annotations =
+            cJSON_Duplicate(x->o->annotations[ANNOTATION_MANIFEST_DESCRIPTOR], true);
+    x->nimages = 1;
+    if (status == 0 && attest_wanted(x->b, x->o)) {
+        status = attest_make(x->b, x->target, x->o, &x->images[0], &x->images[1], err);
+        x->nimages = 2;
+    }
     for (size_t i = 0; i < state->n; i++)
         wh_descriptor_clear(&layers[i]);
     free(layers);
@@ -172,7 +155,14 @@ static void push_progress(void *data, const char *text, const struct wh_digest *
 static struct wh_export_set set_of(struct exporting *x)
 {
     return (struct wh_export_set){
-        .images = &x->image, .nimages = 1, .docker = x->o->docker, .names = x->o->names};
+        .images = x->images,
+        .nimages = x->nimages,
+        .docker = x->o->docker,
+        .names = x->o->names,
+        .index = x->o->index,
+        .index_annotations = x->o->annotations[ANNOTATION_INDEX],
+        .root_annotations =
+            x->o->annotations[x->o->index ? ANNOTATION_INDEX_DESCRIPTOR : ANNOTATION_MANIFEST_DESCRIPTOR]};
 }
 
 static int push(struct exporting *x, struct wh_error *err)
@@ -192,8 +182,8 @@ static int push(struct exporting *x, struct wh_error *err)
         wh_autoref ref = {0};
         if (wh_ref_parse(*name, &ref, NULL) < 0)
             continue;
-        for (size_t i = 0; i < x->image.nlayers; i++)
-            wh_blob_seen_at(x->b->store, &x->image.layers[i].digest, ref.host, ref.path, NULL);
+        for (size_t i = 0; i < x->images[0].nlayers; i++)
+            wh_blob_seen_at(x->b->store, &x->images[0].layers[i].digest, ref.host, ref.path, NULL);
     }
     return 0;
 }
@@ -235,7 +225,7 @@ static int root_tar(struct exporting *x, const struct wh_build_output *o, struct
         .layers_fd = wh_layer_layers_fd(b->store), .layers = ids, .nlayers = x->target->state.n};
     struct wh_rootfs root = WH_ROOTFS_NONE;
     struct wh_layer_options how = {
-        .compression = WH_COMPRESS_NONE, .epoch = WH_LAYER_NO_EPOCH, .cancel = &b->channel.cancel};
+        .compression = WH_COMPRESS_NONE, .epoch = x->o->epoch, .cancel = &b->channel.cancel};
     struct wh_layer_result result;
     struct fd_sink sink = {o->fd};
     int status = wh_rootfs_mount(&options, &root, err);
@@ -254,9 +244,10 @@ static void add_result(struct exporting *x, cJSON *result)
     static const char *const members[] = {"digest", "configDigest", "descriptor", "name"};
     for (size_t i = 0; i < WH_COUNT(members); i++) /* the last of several outputs is told */
         cJSON_DeleteItemFromObject(result, members[i]);
-    wh_json_add_string(result, "digest", wh_digest_text(&x->image.manifest.digest, text));
-    wh_json_add_string(result, "configDigest", wh_digest_text(&x->image.config.digest, text));
-    cJSON_AddItemToObject(result, "descriptor", wh_descriptor_json(&x->image.manifest));
+    wh_json_add_string(result, "digest", wh_digest_text(&x->root.digest, text));
+    if (!x->o->index) /* an index has none */
+        wh_json_add_string(result, "configDigest", wh_digest_text(&x->images[0].config.digest, text));
+    cJSON_AddItemToObject(result, "descriptor", wh_descriptor_json(&x->root));
     wh_autofree char *names = wh_strv_join(x->o->names, ",");
     if (names[0])
         wh_json_add_string(result, "name", names);
@@ -275,8 +266,13 @@ static int remember(struct exporting *x, struct wh_error *err)
 {
     struct wh_store *store = x->b->store;
     char digest[WH_DIGEST_TEXT];
-    if (wh_blob_put(store, x->image.config_bytes.data, x->image.config_bytes.len, 0, NULL, err) < 0 ||
-        wh_blob_put(store, x->image.manifest_bytes.data, x->image.manifest_bytes.len, 0, NULL, err) < 0)
+    for (size_t i = 0; i < x->nimages; i++)
+        if (wh_blob_put(store, x->images[i].config_bytes.data, x->images[i].config_bytes.len, 0, NULL, err) <
+                0 ||
+            wh_blob_put(store, x->images[i].manifest_bytes.data, x->images[i].manifest_bytes.len, 0, NULL,
+                        err) < 0)
+            return -1;
+    if (x->o->index && wh_blob_put(store, x->root_bytes.data, x->root_bytes.len, 0, NULL, err) < 0)
         return -1;
     for (char **name = x->o->names; name && *name; name++) {
         wh_autoref ref = {0};
@@ -284,15 +280,15 @@ static int remember(struct exporting *x, struct wh_error *err)
         if (wh_ref_parse(*name, &ref, err) < 0)
             return -1;
         wh_autofree char *text =
-            wh_printf("%s/%s@%s", ref.host, ref.path, wh_digest_text(&x->image.manifest.digest, digest));
+            wh_printf("%s/%s@%s", ref.host, ref.path, wh_digest_text(&x->root.digest, digest));
         if (wh_ref_parse(text, &pinned, err) < 0)
             return -1;
         wh_autofree char *full = wh_ref_text(&pinned);
         const char *scope = x->b->scopes.repository;
         struct wh_image_ref row = {.name = full,
                                    .visible = scope ? (char *)(uintptr_t)scope : (char *)(uintptr_t) "",
-                                   .manifest = x->image.manifest.digest,
-                                   .media_type = x->image.manifest.media_type};
+                                   .manifest = x->root.digest,
+                                   .media_type = x->root.media_type};
         if (wh_image_ref_put(store, &row, err) < 0)
             return -1;
     }
@@ -306,8 +302,19 @@ static int image_output(struct exporting *x, cJSON *result, struct wh_error *err
     report_status(&x->b->report, x->vertex, "exporting layers", 0, 0, true);
     if (status < 0)
         return -1;
-    report_document(x, "manifest", &x->image.manifest.digest);
-    report_document(x, "config", &x->image.config.digest);
+    struct wh_export_set set = set_of(x);
+    if (wh_export_root(&set, &x->root, &x->root_bytes, err) < 0)
+        return -1;
+    if (!x->o->index && x->images[0].manifest.annotations) {
+        cJSON_Delete(x->root.annotations);
+        x->root.annotations = cJSON_Duplicate(x->images[0].manifest.annotations, true);
+    }
+    report_document(x, "manifest", &x->images[0].manifest.digest);
+    report_document(x, "config", &x->images[0].config.digest);
+    if (x->nimages > 1)
+        report_document(x, "attestation manifest", &x->images[1].manifest.digest);
+    if (x->o->index)
+        report_document(x, "manifest list", &x->root.digest);
     add_result(x, result);
     if (strcmp(x->o->asked->type, "image") != 0)
         return archive(x, x->o->asked, err);
@@ -325,7 +332,10 @@ static int one_output(struct build *b, const struct output *o, cJSON *result, st
     x.vertex = report_start(&b->report, title, NULL);
     int status = o->image ? image_output(&x, result, err) : root_tar(&x, o->asked, err);
     report_end(&b->report, x.vertex, status, err);
-    wh_export_image_clear(&x.image);
+    for (size_t i = 0; i < x.nimages; i++)
+        wh_export_image_clear(&x.images[i]);
+    wh_descriptor_clear(&x.root);
+    wh_str_free(&x.root_bytes);
     return status;
 }
 

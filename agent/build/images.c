@@ -1,5 +1,5 @@
 /* Base images and images that files are copied from: each resolved once per build. */
-#include "build/solve.h"
+#include "build/output.h"
 #include "wherry/dockerfile/eval.h"
 
 static void notice(void *data, const char *line)
@@ -8,11 +8,26 @@ static void notice(void *data, const char *line)
     report_warning(&b->report, 0, line);
 }
 
+/* Hosts of names that an output calls insecure. */
+static char **insecure_hosts(const struct build *b)
+{
+    char **hosts = NULL;
+    for (size_t i = 0; b->outputs && i < b->request->noutputs; i++)
+        for (char **name = b->outputs[i].insecure ? b->outputs[i].names : NULL; name && *name; name++) {
+            wh_autoref ref = {0};
+            if (wh_ref_parse(*name, &ref, NULL) == 0)
+                wh_strv_add(&hosts, wh_ref_api_host(&ref));
+        }
+    return hosts;
+}
+
 static int open_registry(struct build *b, struct wh_error *err)
 {
+    wh_autostrv char **insecure = insecure_hosts(b);
     struct wh_registry_options options = {.credential = b->request->credentials ? channel_credential : NULL,
                                           .credential_data = &b->channel,
                                           .plain_http = b->request->plain_http,
+                                          .insecure = insecure,
                                           .cancel = &b->channel.cancel};
     b->registry = wh_registry_new(NULL, &options, err);
     if (!b->registry)

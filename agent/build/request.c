@@ -47,8 +47,8 @@ void wh_build_request_free(struct wh_build_request *r)
     free(r->target);
     free(r->platform);
     free(r->network);
-    char **lists[] = {r->build_args, r->labels,    r->annotations, r->tags,      r->no_cache_filter,
-                      r->allow,      r->add_hosts, r->ulimits,     r->plain_http};
+    char **lists[] = {r->build_args, r->labels,  r->annotations, r->tags,    r->no_cache_filter, r->allow,
+                      r->add_hosts,  r->ulimits, r->plain_http,  r->attests, r->cache_from,      r->cache_to};
     for (size_t i = 0; i < WH_COUNT(lists); i++)
         wh_strv_free(lists[i]);
     free(r);
@@ -218,4 +218,13 @@ int wh_build_request_load(struct wh_build_request *r, const char *dir, const cha
     if (!c)
         return wh_fail(err, WH_E_LIMIT, "more than %d contexts", WH_MAX_BUILD_CONTEXTS);
     return load_ignore(c, dir, path, err);
+}
+
+char *wh_attest_text(const char *kind, const char *value)
+{
+    if (strcmp(value, "true") == 0 || strcmp(value, "1") == 0)
+        return wh_printf("type=%s", kind);
+    if (strcmp(value, "false") == 0 || strcmp(value, "0") == 0)
+        return wh_printf("type=%s,disabled=true", kind);
+    return wh_printf("type=%s,%s", kind, value);
 }

@@ -244,8 +244,13 @@ struct build {
     bool failed; /* guarded by lock: the first error is kept, the others come from the cancellation */
     struct wh_error error;
     struct wh_df_range where; /* of the error, line 0: none */
-    struct output *outputs;   /* as many as the request has */
-    struct blob_job **jobs;   /* layers on their way to blobs; guarded by lock */
+    struct attest {
+        bool provenance, max, inline_only, reproducible, sbom;
+        char *builder_id; /* owned; NULL: "" */
+    } attest;
+    int64_t began;          /* ns */
+    struct output *outputs; /* as many as the request has */
+    struct blob_job **jobs; /* layers on their way to blobs; guarded by lock */
     size_t njobs;
     unsigned steps, cached;
     uint64_t uploaded;

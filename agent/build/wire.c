@@ -93,6 +93,9 @@ int wh_build_request_send(int channel, const struct wh_build_request *r, struct 
     add_list(json, "addHosts", r->add_hosts);
     add_list(json, "ulimits", r->ulimits);
     add_list(json, "plainHttp", r->plain_http);
+    add_list(json, "attests", r->attests);
+    add_list(json, "cacheFrom", r->cache_from);
+    add_list(json, "cacheTo", r->cache_to);
     add_contexts(json, r, fds, &nfds);
     add_secrets(json, r);
     add_outputs(json, r, fds, &nfds);
@@ -225,7 +228,10 @@ static int decode(struct wh_frame *frame, struct wh_build_request *r, struct wh_
                  {"allow", &r->allow},
                  {"addHosts", &r->add_hosts},
                  {"ulimits", &r->ulimits},
-                 {"plainHttp", &r->plain_http}};
+                 {"plainHttp", &r->plain_http},
+                 {"attests", &r->attests},
+                 {"cacheFrom", &r->cache_from},
+                 {"cacheTo", &r->cache_to}};
     for (size_t i = 0; i < WH_COUNT(lists); i++)
         if (get_list(json, lists[i].name, lists[i].list, err) < 0)
             return -1;

@@ -33,8 +33,10 @@ enum option_id {
     OPT_ALLOW,
     OPT_PLAIN_HTTP,
     OPT_HELP,
-    OPT_IGNORED,    /* accepted, without effect here */
-    OPT_FALSE_ONLY, /* attestations: `false` is what we do */
+    OPT_IGNORED, /* accepted, without effect here */
+    OPT_PROVENANCE,
+    OPT_SBOM,
+    OPT_ATTEST,
     OPT_CACHE_TO,
     OPT_REFUSED
 };
@@ -80,9 +82,9 @@ static const struct option options[] = {
     {"force-rm", 0, false, OPT_IGNORED},
     {"cache-from", 0, true, OPT_IGNORED},
     {"cache-to", 0, true, OPT_CACHE_TO},
-    {"provenance", 0, true, OPT_FALSE_ONLY},
-    {"sbom", 0, true, OPT_FALSE_ONLY},
-    {"attest", 0, true, OPT_REFUSED},
+    {"provenance", 0, true, OPT_PROVENANCE},
+    {"sbom", 0, true, OPT_SBOM},
+    {"attest", 0, true, OPT_ATTEST},
     {"ssh", 0, true, OPT_REFUSED},
     {"call", 0, true, OPT_REFUSED},
     {"check", 0, false, OPT_REFUSED},
@@ -121,6 +123,8 @@ void build_usage(void)
         "      --load                 hand the image to the Docker engine (`docker load`)\n"
         "  -o, --output SPEC          type=oci,dest=FILE | type=docker,dest=FILE | type=tar,dest=FILE |\n"
         "                             type=local,dest=FOLDER | type=registry | type=cacheonly | FOLDER | -\n"
+        "      --provenance VALUE     true, false, mode=min or mode=max: how the image was made, beside it\n"
+        "      --sbom true            the packages in it (dpkg, apk) as SPDX, beside it\n"
         "      --metadata-file FILE   digest and names as JSON\n"
         "      --iidfile FILE         the image id\n\n"
         "How\n"
@@ -182,14 +186,8 @@ static void add_build_arg(char ***list, const char *text)
 static int add_annotation(struct build_options *o, const struct option *opt, const char *value,
                           struct wh_error *err)
 {
-    const char *equals = strchr(value, '='), *colon = strchr(value, ':');
-    if (!equals)
+    if (!strchr(value, '='))
         return bad(err, opt, value, "must be key=value");
-    if (colon && colon < equals) {
-        if (!wh_starts_with(value, "manifest:"))
-            return bad(err, opt, value, "only annotations of the manifest are supported yet");
-        value = colon + 1;
-    }
     wh_strv_add(&o->request->annotations, value);
     return 0;
 }
@@ -332,9 +330,12 @@ static int scalar(struct build_options *o, const struct option *opt, const char 
             return bad(err, opt, value,
                        "exporting the cache is not supported yet; layers stay in the state folder");
         return 0;
-    case OPT_FALSE_ONLY:
-        if (strcmp(value, "false") != 0)
-            return bad(err, opt, value, "no attestation is made yet; only `false` is taken");
+    case OPT_PROVENANCE:
+    case OPT_SBOM:
+        wh_strv_take(&r->attests, wh_attest_text(opt->name, value));
+        return 0;
+    case OPT_ATTEST:
+        wh_strv_add(&r->attests, value);
         return 0;
     default:
         return wh_fail(err, WH_E_UNSUPPORTED, "--%s is not supported yet by wherry's own builder", opt->name);

@@ -46,7 +46,8 @@ static void add_index_entry(const struct layout *l, cJSON *list, const struct wh
 {
     struct wh_descriptor d = {0};
     wh_descriptor_copy(&d, &l->root);
-    cJSON *annotations = cJSON_CreateObject();
+    cJSON *annotations =
+        l->set->root_annotations ? cJSON_Duplicate(l->set->root_annotations, true) : cJSON_CreateObject();
     if (ref) {
         wh_autofree char *full = wh_ref_text(ref);
         cJSON_AddStringToObject(annotations, "io.containerd.image.name", full);

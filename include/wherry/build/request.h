@@ -42,12 +42,16 @@ struct wh_build_request {
     size_t dockerfile_len;
     struct wh_build_context contexts[WH_MAX_BUILD_CONTEXTS];
     size_t ncontexts;
-    char *target;       /* NULL: the last stage */
-    char *platform;     /* NULL: this machine's */
-    char **build_args;  /* "NAME=value" */
-    char **labels;      /* "NAME=value" */
-    char **annotations; /* "NAME=value" of the manifest */
-    char **tags;        /* references as typed */
+    char *target;      /* NULL: the last stage */
+    char *platform;    /* NULL: this machine's */
+    char **build_args; /* "NAME=value" */
+    char **labels;     /* "NAME=value" */
+    char **
+        annotations; /* "[LEVEL[,LEVEL]:]NAME=value" as buildx takes them; without a level: of the manifest */
+    char **attests;  /* "type=provenance,mode=max", "type=sbom", ... */
+    char **cache_from; /* "type=registry,ref=...", a bare reference, ... */
+    char **cache_to;
+    char **tags; /* references as typed */
     bool no_cache;
     char **no_cache_filter; /* stage names */
     bool pull;
@@ -77,6 +81,10 @@ int wh_build_request_add_secret(struct wh_build_request *r, const char *id, cons
  * NULL: none); fd stays -1 for the caller to open. */
 int wh_build_request_parse_output(struct wh_build_request *r, const char *text, char **dest,
                                   struct wh_error *err);
+
+/* The value of --provenance or --sbom (kind), or of the action's inputs, as an item of attests: "true" and
+ * "false" by disabled=, others as they are. Owned by the caller. */
+char *wh_attest_text(const char *kind, const char *value);
 
 /* Reads dir/path (path NULL: Dockerfile, else dockerfile) and the ignore file into the request; `dir` is the
  * main context. A path is relative to the current folder, as buildx takes -f; "-" with text given by stdin is

@@ -37,4 +37,10 @@ int wh_oci_layer_blob(struct wh_store *store, int64_t layer, const struct wh_lay
                       struct wh_blob_push *push, struct wh_layer_blob *out, struct wh_digest *diff_id,
                       struct wh_error *err);
 
+/* A blob of the store in another compression: the same tar, so the same diffID, which is verified. Filed
+ * under it. */
+int wh_oci_recompress(struct wh_store *store, const struct wh_digest *from, const struct wh_digest *diff_id,
+                      const struct wh_layer_options *options, struct wh_layer_blob *out,
+                      struct wh_error *err);
+
 #endif

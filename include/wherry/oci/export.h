@@ -39,6 +39,8 @@ struct wh_export_set {
     bool index;
     bool docker;                    /* Docker's types for the index */
     const cJSON *index_annotations; /* or NULL */
+    const cJSON
+        *root_annotations; /* of the descriptor that an archive's index.json has of the root; or NULL */
     char *const
         *names; /* references, NULL-terminated; normalised by the exporter; may be NULL for archives */
     const char *created; /* RFC 3339, for the archive's annotation; or NULL */
