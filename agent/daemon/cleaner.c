@@ -1,5 +1,6 @@
 /* Keeps the store within its bounds: `wherry cache prune` as a child with low priority, never on the loop,
  * and never what a running build uses. */
+#include <dirent.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -9,6 +10,7 @@
 #include "wherry/base/clock.h"
 #include "wherry/base/fs.h"
 #include "wherry/base/log.h"
+#include "wherry/platform/cgroup.h"
 
 #define EVERY_MS ((uint64_t)10 * 60 * 1000) /* at most, unless space is short when a job ends */
 #define AFTER_JOB_MS 2000                   /* a next job may follow at once: let it start first */
@@ -88,6 +90,7 @@ static void clean(void *data)
     wh_autoerror err = {0};
     c->last_ms = wh_mono_ms();
     c->wanted = false;
+    wh_build_cgroup_sweep();
     if (bounds(c->d, &max_size, &min_free, &free_now)) {
         if (start(c, max_size, min_free, &err) == 0) {
             wh_later(&c->later, &c->d->loop, LOOK_MS, look, c);
@@ -129,6 +132,26 @@ void cleaner_job_ended(struct cleaner *c)
     uint64_t since = c->last_ms ? wh_mono_ms() - c->last_ms : EVERY_MS;
     uint64_t wait = since >= EVERY_MS || free_now < min_free ? AFTER_JOB_MS : EVERY_MS - since;
     wh_later(&c->later, &c->d->loop, WH_MAX(wait, (uint64_t)AFTER_JOB_MS), clean, c);
+}
+
+/* A builder's session (trees of containers, layers half made) has a folder in there while it lives. */
+static bool any_session(const struct daemon *d)
+{
+    wh_autofree char *path = wh_path_join(d->options->state, "ingest");
+    DIR *list = opendir(path);
+    bool any = false;
+    for (const struct dirent *entry; list && !any && (entry = readdir(list));)
+        any = entry->d_name[0] != '.';
+    if (list)
+        (void)closedir(list);
+    return any;
+}
+
+void cleaner_leftovers(struct cleaner *c)
+{
+    wh_build_cgroup_sweep();
+    if (any_session(c->d))
+        cleaner_job_ended(c); /* the child opens the store, which ends the sessions of the dead */
 }
 
 void cleaner_finish(struct cleaner *c)

@@ -322,6 +322,7 @@ static int run(struct daemon *d, struct wh_error *err)
     version_start(d, fresh);
     d->cleaner = cleaner_new(d);
     start_serve(d);
+    cleaner_leftovers(d->cleaner);
     d->wake = wake_start(d);
     d->control = control_start(d, &trouble);
     if (!d->control)

@@ -79,6 +79,8 @@ bool places_full(const struct daemon *d);
 struct cleaner *cleaner_new(struct daemon *d);
 /* Cleans soon; if that was done lately, when ten minutes are over, unless the disk is nearly full. */
 void cleaner_job_ended(struct cleaner *c);
+/* At the agent's start: what builds and containers of one that died have left. */
+void cleaner_leftovers(struct cleaner *c);
 /* Before an agent ends that was told to take one job: cleans as it would have after it; two minutes at most,
  * and a signal ends the wait. Blocks, turning the loop. */
 void cleaner_finish(struct cleaner *c);

@@ -108,6 +108,17 @@ static void sweep(int parent)
     }
 }
 
+void wh_build_cgroup_sweep(void)
+{
+    static const char *const controllers[] = {NULL, "pids", "memory", "devices"};
+    for (size_t i = 0; i < WH_COUNT(controllers); i++) {
+        wh_autofree char *path = wh_cgroup_own_dir(controllers[i]);
+        wh_autoclose int dir = path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+        if (dir >= 0)
+            sweep(dir);
+    }
+}
+
 /* Makes `name` below path; the directory of the new group, with its parent in *parent; -1. */
 static int make_group(const char *path, const char *name, int *parent)
 {

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -145,6 +146,69 @@ def test_killed_worker_leaves_a_finished_job(online: Wherry, runs: Runs, client:
     job = client.wait(ident, 30)
     assert job["conclusion"] == "failed"
     assert "signal 9" in job["completion"]["annotations"][0]["message"]
+    client.check(ignore=["body"])
+
+
+CONTAINERS = """    container: {{image: '{image}'}}
+    services:
+      web:
+        image: {image}
+        options: --entrypoint /srv
+        volumes: ['{place}/srv:/srv:ro']
+"""
+
+
+def leftovers(wherry: Wherry, pid: int) -> dict[str, list[str]]:
+    """What containers and builds of the agent that had this pid left on the machine."""
+    ingest = wherry.state / "ingest"
+    groups = [os.path.join(folder, name) for folder, names, _ in os.walk("/sys/fs/cgroup") for name in names
+              if name.startswith((f"wherry-build-{pid}-", f"wherry-job-{pid}-"))]
+    found = {"sessions": [path.name for path in ingest.iterdir()] if ingest.exists() else [],
+             "groups": groups,
+             "mounts": [line for line in Path("/proc/mounts").read_text().splitlines() if str(wherry.folder) in line],
+             "processes": [str(p) for p in in_folder(wherry.folder)],
+             "engine": [str(path) for path in (wherry.folder / "work/_temp").glob("_engine*")]}
+    return {what: names for what, names in found.items() if names}
+
+
+def in_folder(folder: Path) -> list[int]:
+    """Processes of containers: their root is a tree below the folder, as the command line of a service says."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"serving-" + folder.name.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            pass
+    return found
+
+
+@pytest.mark.parametrize("everything", [True, False], ids=["with all below it", "alone"])
+def test_killed_agent_leaves_no_containers(online: Wherry, runs: Runs, client: Client, busybox: str, everything: bool) -> None:
+    """A job container and a service run while the agent dies; the next one finds and leaves nothing of them."""
+    client.options(session_idle=1)
+    mark = f"serving-{online.folder.name}"
+    (online.folder / "srv").write_text(f"#!/bin/sh\nwhile :; do sh -c 'sleep 1; : {mark}'; done\n")
+    (online.folder / "srv").chmod(0o755)
+    ident = started(runs, steps(f"name: long\nrun: |\n  echo started\n  while :; do sh -c 'sleep 1; : {mark}'; done",
+                                top=CONTAINERS.format(image=busybox, place=online.folder)), lenient=LENIENT)
+    dead = online.pid
+    deadline = time.monotonic() + 20
+    while len(in_folder(online.folder)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    before = leftovers(online, dead)
+    assert {"sessions", "groups", "processes", "engine"} <= set(before), before
+    kill_all(online) if everything else online.kill()
+    online.start()
+    assert client.wait(ident, 60)["conclusion"] == "failed"
+    deadline = time.monotonic() + 30
+    while leftovers(online, dead) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not leftovers(online, dead)
+    assert forgotten(online)
+    job = runs.run(steps("name: next\nrun: echo fine", top=CONTAINERS.format(image=busybox, place=online.folder)), timeout=90)
+    assert job["conclusion"] == "succeeded"
+    online.verify_store()
     client.check(ignore=["body"])
 
 

@@ -103,8 +103,8 @@ def soak(place: Path, jobs: int, seconds: float, share: float = SHARE, only: lis
     print(f"soak: seed {seed}")
     run = Soak(place, seed)
     try:
-        # Where uploads are slow a job keeps its place for long: one for each runner, so that none waits until another gets it.
-        run.online(*(["--max-jobs", str(RUNNERS)] if only else []))
+        # A place for each runner: where uploads are slow, or the machine is, a job that waited for one would be given to others.
+        run.online("--max-jobs", str(RUNNERS))
         run.fast.client.chaos(seed, share, only)
         run.run(WARM, began + seconds / 2)
         warm = run.measure()

@@ -41,6 +41,9 @@ int wh_build_cgroup_create(const struct wh_build_cgroup_limits *limits, uid_t ow
 int wh_build_cgroup_enter(const struct wh_build_cgroup *g, pid_t pid, bool with_v2, struct wh_error *err);
 /* Removes the groups (they must be empty) and closes all descriptors. */
 void wh_build_cgroup_destroy(struct wh_build_cgroup *g);
+/* Removes the groups of builds whose launcher is dead, below the caller's own (each creation does that too).
+ * What ran in them ended with the builder's pid namespace. */
+void wh_build_cgroup_sweep(void);
 /* Closes the descriptors only. */
 void wh_build_cgroup_close(struct wh_build_cgroup *g);
 
