@@ -106,7 +106,7 @@ static int open_folder(const struct fetcher *f, const char *repository, struct w
 
 /* What nobody asked for lately goes: by the time of last use, which each use sets. What a killed fetcher left
  * goes after a day. */
-static void clean_folder(int folder)
+static void clean_archives(int folder)
 {
     int copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *list = copy < 0 ? NULL : fdopendir(copy);
@@ -124,6 +124,28 @@ static void clean_folder(int folder)
         (void)closedir(list);
     else
         wh_close_fd(&copy);
+}
+
+/* Of all actions: one that no workflow names any more is never asked for again. */
+static void clean_all(const struct fetcher *f)
+{
+    int actions = openat(f->state, "actions", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *list = actions < 0 ? NULL : fdopendir(actions);
+    for (const struct dirent *e; list && (e = readdir(list));) {
+        if (e->d_name[0] == '.')
+            continue;
+        wh_autoclose int folder = openat(actions, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        struct stat st;
+        if (folder < 0 || fstat(folder, &st) < 0)
+            continue;
+        clean_archives(folder);
+        if (time(NULL) - st.st_mtime > 86400) /* a fresh one is some fetcher's that is about to fill it */
+            (void)unlinkat(actions, e->d_name, AT_REMOVEDIR);
+    }
+    if (list)
+        (void)closedir(list);
+    else
+        wh_close_fd(&actions);
 }
 
 /* An archive that is kept already; -1 where it is not, or not whole any more. */
@@ -195,13 +217,14 @@ int fetcher_archive(struct fetcher *f, const struct wh_action_download *d, char 
     *cached = fd >= 0;
     if (fd >= 0)
         return fd;
-    clean_folder(folder);
     for (int try = 1;; try++) {
         wh_autoerror why = {0};
         bool final = false;
         fd = fetch_once(f, folder, name, d, top, &final, &why);
-        if (fd >= 0)
+        if (fd >= 0) {
+            clean_all(f);
             return fd;
+        }
         if (final)
             return wh_error_move(err, &why);
         wh_autofree char *url = wh_strndup(d->tar_url, strcspn(d->tar_url, "?"));

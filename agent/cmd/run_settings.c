@@ -42,11 +42,23 @@ static void set_containers(const struct wh_settings *s)
         {"hooks.job-started", "ACTIONS_RUNNER_HOOK_JOB_STARTED"},
         {"hooks.job-completed", "ACTIONS_RUNNER_HOOK_JOB_COMPLETED"},
         {"hooks.containers", "ACTIONS_RUNNER_CONTAINER_HOOKS"},
+        {"actions.archives", "ACTIONS_RUNNER_ACTION_ARCHIVE_CACHE"},
+        {"actions.externals", "WHERRY_EXTERNALS"},
+        {"actions.node-mirror", "WHERRY_NODE_MIRROR"},
     };
+    static const struct {
+        const char *path, *variable;
+    } lists[] = {{"actions.native-off", "WHERRY_NATIVE_OFF"}, {"actions.map", "WHERRY_ACTION_MAP"}};
     for (size_t i = 0; i < WH_COUNT(texts); i++) {
         const char *text = wh_settings_text(s, texts[i].path);
         if (text)
             setenv(texts[i].variable, text, 0);
+    }
+    for (size_t i = 0; i < WH_COUNT(lists); i++) {
+        wh_autostrv char **items = wh_settings_strings(s, lists[i].path);
+        wh_autofree char *list = items && items[0] ? wh_strv_join(items, ",") : NULL;
+        if (list)
+            setenv(lists[i].variable, list, 0);
     }
     if (wh_settings_bool(s, "hooks.require-job-container"))
         setenv("ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER", "true", 0);

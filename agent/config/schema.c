@@ -166,6 +166,36 @@ static const struct wh_setting hooks[] = {
      .help = "Jobs without container: fail; as ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER"},
 };
 
+static const struct wh_setting actions[] = {
+    {.name = "native-off",
+     .type = WH_SETTING_LIST,
+     .flags = WH_SETTING_RESTART,
+     .help =
+         "Actions that run as they are published, though wherry has them built in: owner/repo each, or all",
+     FIELDS(string_item)},
+    {.name = "map",
+     .type = WH_SETTING_LIST,
+     .flags = WH_SETTING_RESTART,
+     .help = "Actions that lie on this box and are not fetched: owner/repo@ref=/folder each",
+     FIELDS(string_item)},
+    {.name = "archives",
+     .type = WH_SETTING_PATH,
+     .flags = WH_SETTING_RESTART,
+     .help = "A folder with OWNER_REPO/COMMIT.tar.gz that is looked into before an action is fetched;\n"
+             "as ACTIONS_RUNNER_ACTION_ARCHIVE_CACHE"},
+    {.name = "externals",
+     .type = WH_SETTING_PATH,
+     .flags = WH_SETTING_RESTART,
+     .help = "A folder with node20/bin/node, node24/bin/node for JavaScript actions; unset:\n"
+             "/usr/lib/wherry/externals, else the node on PATH"},
+    {.name = "node-mirror",
+     .type = WH_SETTING_URL,
+     .flags = WH_SETTING_RESTART,
+     .help = "Where a Node.js that the box lacks is fetched from, laid out as nodejs.org/dist and verified "
+             "by its\n"
+             "SHASUMS256.txt; unset: it is not fetched"},
+};
+
 static const struct wh_setting network[] = {
     {.name = "https-proxy",
      .type = WH_SETTING_URL,
@@ -208,6 +238,7 @@ static const struct wh_setting root[] = {
      FIELDS(runner_item)},
     {.name = "jobs", .type = WH_SETTING_SECTION, .help = "What jobs may do", FIELDS(jobs)},
     {.name = "containers", .type = WH_SETTING_SECTION, .help = "Containers of jobs", FIELDS(containers)},
+    {.name = "actions", .type = WH_SETTING_SECTION, .help = "Actions of jobs", FIELDS(actions)},
     {.name = "hooks", .type = WH_SETTING_SECTION, .help = "Programs of your own around jobs", FIELDS(hooks)},
     {.name = "cache", .type = WH_SETTING_SECTION, .help = "The store of layers", FIELDS(cache)},
     {.name = "network", .type = WH_SETTING_SECTION, .help = "Ways out", FIELDS(network)},

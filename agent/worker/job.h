@@ -133,6 +133,7 @@ struct wh_job {
     struct wh_run *composite;     /* the innermost whose steps run now; NULL: the job's own steps do */
     struct wh_foreign **foreigns; /* loaded ones, shared by the steps that use them */
     size_t nforeigns;
+    cJSON *action_map;  /* "o/r@ref" -> folder on this machine; NULL: not read yet */
     char *node_version; /* of the node on PATH; "": none; NULL: not asked yet */
 
     char *engine;        /* the socket of the job's engine of containers; NULL: none runs */

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "wherry/base/fs.h"
+#include "wherry/net/http.h"
 #include "worker/job.h"
 
 #define NEWEST_MAJOR 24
@@ -196,6 +197,17 @@ static const char *script_of(const struct wh_run *run)
     return run->stage == WH_STAGE_PRE ? m->pre : run->stage == WH_STAGE_POST ? m->post : m->main;
 }
 
+/* Node.js looks at no store of the system's: what the agent trusts (--ca-file, SSL_CERT_FILE), actions trust,
+ * too. */
+static void trust_ca(const struct wh_job *j, char ***environment)
+{
+    const char *file = getenv(WH_CA_FILE_ENV);
+    if (!file || file[0] == '\0')
+        file = getenv("SSL_CERT_FILE");
+    if (file && !j->container && !wh_env_get(*environment, "NODE_EXTRA_CA_CERTS") && access(file, R_OK) == 0)
+        wh_env_set(environment, "NODE_EXTRA_CA_CERTS", file);
+}
+
 struct wh_child *wh_node_start(struct wh_job *j, struct wh_run *run, struct wh_error *err)
 {
     wh_autovalue *inputs = wh_inputs_evaluate(j, run, err);
@@ -213,6 +225,7 @@ struct wh_child *wh_node_start(struct wh_job *j, struct wh_run *run, struct wh_e
         return NULL;
     wh_autostrv char **environment = wh_environ_of(j, run, inputs);
     wh_env_set(&environment, "NODE_ICU_DATA", NULL);
+    trust_ca(j, &environment);
     if (j->container) {
         wh_autofree char *inside = wh_container_path(j, script);
         char *words[] = {node, inside, NULL};

@@ -134,11 +134,36 @@ static const struct wh_foreign *keep(struct wh_job *j, const char *key, char *di
     return f;
 }
 
-/* What the machine's owner has on disk for it: {"o/r@ref":"/folder"}. */
-static const char *mapped(const struct wh_job *j, const struct wh_step_reference *ref)
+/* Of the machine's owner: WHERRY_ACTION_MAP, "o/r@ref=/folder,..." (actions.map of the settings). */
+static void read_map(struct wh_job *j)
+{
+    const char *text = getenv("WHERRY_ACTION_MAP");
+    struct wh_view rest = wh_view_of(text ? text : "");
+    j->action_map = cJSON_CreateObject();
+    for (bool more = rest.len > 0; more;) {
+        struct wh_view one;
+        struct wh_view key;
+        struct wh_view folder;
+        more = wh_view_split(rest, ',', &one, &rest);
+        (void)wh_view_split(wh_view_trim(one), '=', &key, &folder);
+        wh_autofree char *name = wh_view_dup(key);
+        wh_autofree char *path = wh_view_dup(folder);
+        if (strchr(name, '@') && path[0] == '/')
+            wh_json_add_string(j->action_map, name, path);
+        else
+            wh_say_warning(
+                j, "'%.*s' of actions.map (WHERRY_ACTION_MAP) is not OWNER/REPO@REF=/FOLDER: it is left out",
+                (int)one.len, one.data);
+    }
+}
+
+/* What the machine's owner has on disk for it; NULL. */
+static const char *mapped(struct wh_job *j, const struct wh_step_reference *ref)
 {
     wh_autofree char *key = wh_printf("%s@%s", ref->name, ref->ref ? ref->ref : "");
-    return wh_json_string(wh_json_get(j->options, "actionMap"), key);
+    if (!j->action_map)
+        read_map(j);
+    return wh_json_string(j->action_map, key);
 }
 
 static int fetch_level(struct wh_job *j, const struct level *l, struct wh_error *err)

@@ -203,6 +203,7 @@ static void job_clear(struct wh_job *j)
     free(j->pres);
     free(j->mains);
     free(j->backgrounds);
+    cJSON_Delete(j->action_map);
     free(j->posts);
     free(j->records);
     free(j->completed);

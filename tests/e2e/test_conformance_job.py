@@ -245,26 +245,56 @@ def test_case(both: Both, case: Case, way: str) -> None:
     assert got.split("\n") == expected.read_bytes().decode().split("\n")
 
 
+ROOT = CASES.parents[2]
+ROW = re.compile(r"^\| (.*?) \|(?:.*)\| ([^|]*) \|$", re.M)
+
+
+def tables() -> list[tuple[str, str, str]]:
+    """The rows of docs/compatibility.md: section, first column, last column."""
+    sections = re.split(r"^## ", (ROOT / "docs/compatibility.md").read_text(), flags=re.M)[1:]
+    found = [(section.split("\n")[0], *match.groups()) for section in sections for match in ROW.finditer(section)]
+    return [row for row in found if row[2] not in ("test", "---")]
+
+
+def place_of(test: str) -> Path:
+    """The file of a test as the tables name it; the function, if one is named, is in it."""
+    kind, _, rest = test.partition("/")
+    if kind == "e2e":
+        name, _, function = rest.partition(":")
+        path = ROOT / f"tests/e2e/test_{name}.py"
+        assert f"def {function}(" in path.read_text(), test
+        return path
+    if kind == "unit":
+        room, _, name = rest.partition("/")
+        path = ROOT / f"tests/unit/{room}/test_{name}.c"
+    else:
+        assert kind == "job", test
+        path = CASES / f"{rest}.yml"
+    assert path.exists(), test
+    return path
+
+
 def test_every_row_of_what_users_rely_on_is_named() -> None:
-    text = "\n".join([*(case.text for case in cases()), *(path.read_text() for path in sorted(Path(__file__).parent.glob("test_*.py")))])
-    named = {row.strip() for row in re.findall(r"^# spec 12: (.*)$", text, re.M)}
-    rows = {"failing script", "shell: bash vs unset", "cancelled step", "skipped steps", "outputs", "env changes", "inputs", "post steps",
-            "commands", "[command] lines", "stdin", "checkout credentials", "daemons", "secrets", "annotations", "comparison",
-            "GITHUB_ENV heredoc", "getInput trimming", "exit code 128 and above"}
-    assert named == rows
+    """Those of the table are those that tests claim, each by the test that the table names."""
+    files = [*(case.path for case in cases()), *sorted(Path(__file__).parent.glob("test_*.py"))]
+    claimed = {(row.strip(), path) for path in files for row in re.findall(r"^# spec 12: (.*)$", path.read_text(), re.M)}
+    rows = {(row, place_of(test)) for section, row, test in tables() if section.startswith("What users rely on")}
+    assert len(rows) == 19
+    assert claimed == rows
 
 
 def test_compatibility_names_tests_that_exist() -> None:
-    root = CASES.parents[2]
-    rows = re.findall(r"^\|.*\| ([a-z0-9_/:]+) \|$", (root / "docs/compatibility.md").read_text(), re.M)
-    assert len(rows) >= 80
-    for row in (row for row in rows if row != "test"):
-        kind, _, rest = row.partition("/")
-        if kind == "e2e":
-            name, _, function = rest.partition(":")
-            assert f"def {function}(" in (root / f"tests/e2e/test_{name}.py").read_text(), row
-        elif kind == "unit":
-            room, _, name = rest.partition("/")
-            assert (root / f"tests/unit/{room}/test_{name}.c").exists(), row
-        else:
-            assert kind == "job" and (CASES / f"{rest}.yml").exists(), row
+    rows = tables()
+    assert len(rows) >= 130
+    for section, row, test in rows:
+        assert test, f"{section}: {row} names no test"
+        place_of(test)
+
+
+def test_every_limit_of_the_job_engine_is_named_by_a_test() -> None:
+    """A limit that no test knows is a number that anybody may change."""
+    headers = (ROOT / "include/wherry/job").glob("*.h")
+    limits = {name for path in headers for name in re.findall(r"^#define (WH_MAX_\w+)", path.read_text(), re.M)}
+    tests = [path for folder in ("unit", "e2e", "conformance", "fuzz") for path in (ROOT / "tests" / folder).rglob("*") if path.suffix in (".c", ".py", ".yml")]
+    named = set(re.findall(r"\bWH_MAX_\w+", "\n".join(path.read_text() for path in tests if path != Path(__file__))))
+    assert sorted(limits - named) == []

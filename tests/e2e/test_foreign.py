@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tarfile
 import threading
+import time
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -103,6 +104,7 @@ def test_composite_failures(online: Wherry, runs: Runs, actions: Actions) -> Non
 
 
 def test_nested_ten_deep(online: Wherry, runs: Runs, actions: Actions) -> None:
+    """WH_MAX_COMPOSITE_DEPTH composites within one, and one more."""
     actions.add("acme/nest", {f"l{n}/action.yml": composite(
         f"id: in\nuses: acme/nest/l{n + 1}@v1\nwith: {{path: \"${{{{ inputs.path }}}}/{n}\"}}" if n < 10 else
         "id: in\nshell: sh\nrun: echo \"v=${{ inputs.path }}\" >> \"$GITHUB_OUTPUT\"; echo \"depth ${{ inputs.path }}\"",
@@ -462,4 +464,82 @@ def test_the_official_toolkit(wherry: Wherry, runs: Runs, actions: Actions) -> N
     assert job["conclusion"] == "failed" and any(a["message"] == "beware" and a["title"] == "T" for a in job["annotations"])
     assert any("<h1>Title</h1>" in blob["text"] for blob in job["summaries"].values())
     assert "post has state" in step_log(job, "Post Run acme/toolkit@v1")
+    runs.client.check()
+
+
+# ---- what the machine's owner has and says -------------------------------------------------------------------------
+
+def test_actions_that_lie_here(wherry: Wherry, runs: Runs, actions: Actions) -> None:
+    """actions.map: neither resolved nor fetched, nested ones alike; what is no entry is told and left out."""
+    here = wherry.folder / "mapped"
+    for name, text in (("one", composite("uses: acme/two/sub@v2", "shell: sh\nrun: echo one ran")), ("two/sub", composite("shell: sh\nrun: echo two ran"))):
+        (here / name).mkdir(parents=True)
+        (here / name / "action.yml").write_text(text)
+    for folder in (wherry.folder, here):
+        folder.chmod(0o755)
+    wherry.register(runs.client)
+    config = wherry.folder / "wherry.yaml"
+    config.write_text(f"actions:\n  map: ['acme/one@v1={here}/one', 'ACME/two@v2={here}/two', nonsense]\n")
+    wherry.start("--config", str(config), client=runs.client)
+    job = runs.run(steps("uses: acme/one@v1"))
+    log = step_log(job, "Run acme/one@v1")
+    assert job["conclusion"] == "succeeded" and "two ran" in log and "one ran" in log and actions.fetched == []
+    assert "'nonsense' of actions.map (WHERRY_ACTION_MAP) is not OWNER/REPO@REF=/FOLDER: it is left out" in setup_log(job)
+    assert "Download action repository" not in setup_log(job)
+    runs.client.check()
+
+
+def test_archives_that_lie_here(wherry: Wherry, runs: Runs, actions: Actions) -> None:
+    """ACTIONS_RUNNER_ACTION_ARCHIVE_CACHE: the commit is resolved, its archive is taken from the folder; a wrong one is not."""
+    sha = actions.add("acme/tool", {"action.yml": composite("shell: sh\nrun: echo of the service")})
+    cache = wherry.folder / "cache/acme_tool"
+    cache.mkdir(parents=True)
+    wherry.folder.chmod(0o755)
+    (cache / f"{sha}.tar.gz").write_bytes(tar(("t/action.yml", composite("shell: sh\nrun: echo of the folder"))))
+    wherry.register(runs.client)
+    wherry.start(client=runs.client, ACTIONS_RUNNER_ACTION_ARCHIVE_CACHE=str(wherry.folder / "cache"))
+    job = runs.run(steps("uses: acme/tool@v1"))
+    assert "of the folder" in step_log(job, "Run acme/tool@v1") and actions.fetched == []
+    (cache / f"{sha}.tar.gz").write_bytes(tar(("t/action.yml", ACTION), pax={"comment": "0" * 40}))
+    job = runs.run(steps("uses: acme/tool@v1"))
+    assert "of the service" in step_log(job, "Run acme/tool@v1") and len(actions.fetched) == 1
+    runs.client.check()
+
+
+def test_archives_that_nobody_asks_for_go(online: Wherry, runs: Runs, actions: Actions) -> None:
+    """WH_ACTION_KEEP_DAYS after their last use, of whichever action; a day for what a killed fetcher left."""
+    kept = online.state / "actions"
+    actions.add("acme/tool", {"action.yml": ACTION})
+    runs.run(steps("uses: acme/tool@v1"))
+    owner = (kept / "acme_tool").stat()
+    now = time.time()
+    for name, days in (("acme_gone/a.tar.gz", 31), ("acme_stays/a.tar.gz", 29), ("acme_both/old.tar.gz", 31), ("acme_both/new.tar.gz", 1),
+                       ("acme_both/.fetch-x", 2), ("acme_both/.fetch-y", 0)):
+        path = kept / name
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.write_bytes(b"x")
+        os.utime(path, (now - days * 86400, now - days * 86400))
+        for made in (path.parent, path):
+            os.chown(made, owner.st_uid, owner.st_gid)
+    for path in kept.iterdir():
+        os.utime(path, (now - 40 * 86400, now - 40 * 86400))
+    actions.add("acme/next", {"action.yml": ACTION})
+    assert runs.run(steps("uses: acme/next@v1"))["conclusion"] == "succeeded"
+    left = sorted(str(path.relative_to(kept)) for path in kept.glob("*/*") if not path.parent.name.startswith(("acme_tool", "acme_next")))
+    assert left == ["acme_both/.fetch-y", "acme_both/new.tar.gz", "acme_stays/a.tar.gz"] and not (kept / "acme_gone").exists()
+    runs.client.check()
+
+
+def test_actions_trust_what_the_agent_trusts(wherry: Wherry, runs: Runs, actions: Actions) -> None:
+    """NODE_EXTRA_CA_CERTS of JavaScript actions is the agent's own CA file, unless the job names another."""
+    authority = wherry.folder / "ca.pem"
+    authority.write_bytes(Path("/etc/ssl/certs/ca-certificates.crt").read_bytes())
+    authority.chmod(0o644)
+    wherry.folder.chmod(0o755)
+    actions.add("acme/js", {"action.yml": "runs: {using: node20, main: m.js}\n", "m.js": "console.log('trusts ' + process.env.NODE_EXTRA_CA_CERTS)\n"})
+    wherry.env.pop("NODE_EXTRA_CA_CERTS", None)
+    wherry.register(runs.client)
+    wherry.start("--ca-file", str(authority), client=runs.client)
+    job = runs.run(steps("name: agent\nuses: acme/js@v1", "name: own\nuses: acme/js@v1\nenv: {NODE_EXTRA_CA_CERTS: /nowhere}"))
+    assert f"trusts {authority}" in step_log(job, "agent") and "trusts /nowhere" in step_log(job, "own")
     runs.client.check()

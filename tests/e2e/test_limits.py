@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,18 @@ def test_a_thousand_steps(wherry: Wherry, tree: Path) -> None:
     path.write_text(path.read_text() + "      - run: one more\n")
     refused = wherry.run("exec", str(path), cwd=tree)
     assert refused.returncode != 0 and "ci.yml (Line: 6, Col: 7): A job has at most 1000 steps" in refused.stderr
+
+
+def test_hash_files_takes_too_long(wherry: Wherry, tree: Path) -> None:
+    """WH_MAX_HASHFILES_SECONDS, on a clock that runs a thousand times as fast: 120 s are 0.12 s."""
+    with open(tree / "large", "wb") as file:
+        file.truncate(4 << 30)
+    (tree / "small").write_bytes(b"x")
+    wherry.env["WHERRY_TEST_CLOCK"] = "1000"
+    result, log = execute(wherry, tree, f"""    steps:
+      - run: cp --sparse=always {tree}/large {tree}/small .
+      - run: echo "small ${{{{ hashFiles('small') }}}}"
+      - run: echo "large ${{{{ hashFiles('large') }}}}"
+""")
+    assert f"small {hashlib.sha256(hashlib.sha256(b'x').digest()).hexdigest()}" in log
+    assert "hashFiles('large') couldn't finish within 120 seconds." in log and conclusions(result) == ["succeeded", "succeeded", "failed"]

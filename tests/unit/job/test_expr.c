@@ -201,6 +201,25 @@ static void test_memory(void **state)
     assert_non_null(strstr(json_error, "maximum allowed memory size"));
 }
 
+/* A string costs 26 bytes and twice its length (§2.6): so long a one is just within WH_MAX_EXPR_MEMORY, with
+ * what its name and its object cost. */
+static void test_memory_at_the_limit(void **state)
+{
+    (void)state;
+    size_t fits = (WH_MAX_EXPR_MEMORY - 26) / 2 - 100;
+    for (size_t past = 0; past <= 1; past++) {
+        wh_autofree char *value = repeat("x", "", "", fits + past * 101);
+        wh_autovalue *contexts = wh_value_object();
+        struct wh_value *github = wh_value_object();
+        wh_object_set_text(github, "x", value);
+        wh_object_set_take(contexts, "github", github);
+        struct wh_eval env = {.contexts = contexts};
+        wh_autoerror err = {0};
+        wh_autovalue *v = wh_expr_eval_text("github.x", wh_place_allows(WH_PLACE_ANY), &env, &err);
+        assert_int_equal(v != NULL, !past);
+    }
+}
+
 static void test_nested_json(void **state)
 {
     (void)state;
@@ -240,6 +259,53 @@ static void test_places(void **state)
     assert_true(parses("inputs.x", WH_PLACE_ACTION_ARGS));
     assert_false(parses("github.x", WH_PLACE_ACTION_ARGS));
     assert_false(parses("jobs.a", WH_PLACE_STEP));
+}
+
+/* ---- what an expression names ---- */
+
+static void note_use(void *arg, const struct wh_expr_use *use)
+{
+    struct wh_str *out = arg;
+    wh_str_addf(out, "%zu:%.*s%s", use->name.at, (int)use->name.name.len, use->name.name.data,
+                use->function ? "()" : "");
+    for (size_t i = 0; i < use->nparts; i++)
+        wh_str_addf(out, ".%.*s@%zu", (int)use->parts[i].name.len, use->parts[i].name.data, use->parts[i].at);
+    wh_str_addf(out, "%s ", !use->known ? "?" : !use->allowed ? "!" : "");
+}
+
+static void check_uses(const char *text, const char *expected)
+{
+    wh_autostr out = {0};
+    wh_autoerror err = {0};
+    size_t stopped = 0;
+    bool status = false;
+    if (wh_expr_visit(text, strlen(text), wh_place_allows(WH_PLACE_STEP_IF), note_use, &out, &status,
+                      &stopped, &err) < 0)
+        wh_str_addf(&out, "stopped at %zu ", stopped);
+    if (status)
+        wh_str_add(&out, "status ");
+    assert_string_equal(wh_str_text(&out), expected);
+}
+
+static void test_uses(void **state)
+{
+    (void)state;
+    check_uses("", "");
+    check_uses("github.ref", "0:github.ref@7 ");
+    check_uses("steps['a b'].outputs.x && always()", "0:steps.a b@6.outputs@13.x@21 26:always() status ");
+    check_uses("secrets.X || nosuch.y || nosuch()", "0:secrets.X@8! 13:nosuch.y@20? 25:nosuch()? ");
+    /* What is computed, and what stands behind it, names nothing; what it is computed from does. */
+    check_uses("github[env.X].y", "0:github 7:env.X@11 ");
+    check_uses("needs.*.result", "0:needs ");
+    check_uses("github.event[0].x", "0:github.event@7 ");
+    check_uses("fromJSON(env.A).b.c", "0:fromJSON() 9:env.A@13 ");
+    check_uses("(github).x", "1:github.x@9 ");
+    check_uses("format('{0}', matrix.v)", "0:format() 14:matrix.v@21 ");
+    check_uses("a b", "stopped at 2 ");
+    check_uses("github.ref ==", "stopped at 11 ");
+    /* WH_MAX_EXPR_PARTS of them are told. */
+    check_uses("github.a.b.c.d.e.f.g.h", "0:github.a@7.b@9.c@11.d@13.e@15.f@17.g@19.h@21 ");
+    check_uses("github.a.b.c.d.e.f.g.h.i", "0:github.a@7.b@9.c@11.d@13.e@15.f@17.g@19.h@21 ");
 }
 
 /* ---- conditions ---- */
@@ -377,11 +443,18 @@ static void test_trace(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),          cmocka_unit_test(test_length),
-        cmocka_unit_test(test_depth),          cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_nested_json),    cmocka_unit_test(test_places),
-        cmocka_unit_test(test_condition_text), cmocka_unit_test(test_condition_eval),
-        cmocka_unit_test(test_uses_status),    cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_length),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_memory_at_the_limit),
+        cmocka_unit_test(test_uses),
+        cmocka_unit_test(test_nested_json),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_condition_text),
+        cmocka_unit_test(test_condition_eval),
+        cmocka_unit_test(test_uses_status),
+        cmocka_unit_test(test_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

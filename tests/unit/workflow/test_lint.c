@@ -231,6 +231,26 @@ static void test_limit(void **state)
     }
 }
 
+/* WH_MAX_WORKFLOW_JOBS, WH_MAX_WORKFLOW_STEPS. */
+static void test_large_files(void **state)
+{
+    (void)state;
+    for (unsigned past = 0; past <= 1; past++) {
+        wh_autostr jobs = {0};
+        wh_autostr steps = {0};
+        wh_str_add(&jobs, "on: push\njobs:\n");
+        for (unsigned i = 0; i < WH_MAX_WORKFLOW_JOBS + past; i++)
+            wh_str_addf(&jobs, "  j%u: {runs-on: x, steps: [{run: y}]}\n", i);
+        wh_str_add(&steps, "on: push\njobs:\n  j:\n    runs-on: x\n    steps:\n");
+        for (unsigned i = 0; i < WH_MAX_WORKFLOW_STEPS + past; i++)
+            wh_str_add(&steps, "      - run: y\n");
+        wh_autofree char *many_jobs = lines_of(wh_str_text(&jobs), NULL);
+        wh_autofree char *many_steps = lines_of(wh_str_text(&steps), NULL);
+        assert_string_equal(many_jobs, past ? "3:3 refused schema A workflow has at most 256 jobs\n" : "");
+        assert_string_equal(many_steps, past ? "6:7 refused schema A job has at most 1000 steps\n" : "");
+    }
+}
+
 /* A file that aliases make huge is given up. */
 static void test_aliases(void **state)
 {
@@ -266,9 +286,9 @@ static void test_excerpt(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_file),    cmocka_unit_test(test_jobs),  cmocka_unit_test(test_steps),
-        cmocka_unit_test(test_right),   cmocka_unit_test(test_limit), cmocka_unit_test(test_aliases),
-        cmocka_unit_test(test_excerpt),
+        cmocka_unit_test(test_file),        cmocka_unit_test(test_jobs),    cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_right),       cmocka_unit_test(test_limit),   cmocka_unit_test(test_aliases),
+        cmocka_unit_test(test_large_files), cmocka_unit_test(test_excerpt),
     };
     return cmocka_run_group_tests_name("lint", tests, NULL, NULL);
 }
