@@ -7,6 +7,7 @@
 #include "wherry/config/runner.h"
 #include "wherry/container/uplink.h"
 #include "wherry/github/version.h"
+#include "wherry/serve/serve.h"
 
 extern char **environ;
 
@@ -18,6 +19,16 @@ static void put_variable(const char *lower, const char *upper, const char *value
         return;
     setenv(lower, value, 1);
     unsetenv(upper); /* the lower one wins everywhere; a job should not see two */
+}
+
+static void set_services(const struct wh_settings *s, struct wh_daemon_options *o)
+{
+    const char *artifacts = wh_settings_text(s, "services.artifacts");
+    o->cache_github = wh_streq(wh_settings_text(s, "services.cache"), "github");
+    o->artifacts = wh_streq(artifacts, "local")    ? WH_ARTIFACTS_LOCAL
+                   : wh_streq(artifacts, "github") ? WH_ARTIFACTS_GITHUB
+                                                   : WH_ARTIFACTS_AUTO;
+    o->cache_repository_max = (uint64_t)wh_settings_number(s, "services.repository-max", 0);
 }
 
 static void set_network(const struct wh_settings *s)
@@ -121,6 +132,7 @@ struct wh_settings *cmd_run_settings(const char *file, struct wh_daemon_options 
         o->cache_max_size = (uint64_t)wh_settings_number(s, "cache.max-size", 0);
     if (!o->cache_min_free)
         o->cache_min_free = (uint64_t)wh_settings_number(s, "cache.min-free", 0);
+    set_services(s, o);
     set_network(s);
     set_containers(s);
     set_log(s);

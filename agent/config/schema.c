@@ -196,6 +196,31 @@ static const struct wh_setting actions[] = {
              "SHASUMS256.txt; unset: it is not fetched"},
 };
 
+static const char *const cache_places[] = {"local", "github", NULL};
+static const char *const artifact_places[] = {"auto", "local", "github", NULL};
+static const struct wh_setting services[] = {
+    {.name = "cache",
+     .type = WH_SETTING_CHOICE,
+     .preset = "local",
+     .choices = cache_places,
+     .flags = WH_SETTING_RESTART,
+     .help = "Who keeps what actions/cache, setup actions and BuildKit's type=gha save: this box, in its store,\n"
+             "or GitHub; with github, artifacts go there too"},
+    {.name = "artifacts",
+     .type = WH_SETTING_CHOICE,
+     .preset = "auto",
+     .choices = artifact_places,
+     .flags = WH_SETTING_RESTART,
+     .help = "Where uploaded artifacts go; auto: to GitHub, where the run's page shows them; local: they stay in\n"
+             "this box's store, for jobs of the same run on this box alone"},
+    {.name = "repository-max",
+     .type = WH_SETTING_SIZE,
+     .min = 1,
+     .max = INT64_C(1) << 52,
+     .flags = WH_SETTING_RESTART,
+     .help = "What the saved caches of one repository may take; unset: what the store may (cache.max-size)"},
+};
+
 static const struct wh_setting network[] = {
     {.name = "https-proxy",
      .type = WH_SETTING_URL,
@@ -241,6 +266,10 @@ static const struct wh_setting root[] = {
     {.name = "actions", .type = WH_SETTING_SECTION, .help = "Actions of jobs", FIELDS(actions)},
     {.name = "hooks", .type = WH_SETTING_SECTION, .help = "Programs of your own around jobs", FIELDS(hooks)},
     {.name = "cache", .type = WH_SETTING_SECTION, .help = "The store of layers", FIELDS(cache)},
+    {.name = "services",
+     .type = WH_SETTING_SECTION,
+     .help = "Caches and artifacts of jobs",
+     FIELDS(services)},
     {.name = "network", .type = WH_SETTING_SECTION, .help = "Ways out", FIELDS(network)},
     {.name = "log",
      .type = WH_SETTING_SECTION,
