@@ -206,13 +206,15 @@ static void begin_part(struct request *r, const char *id, uint64_t length, void 
 static void put_block(struct request *r)
 {
     const char *id;
-    uint64_t length;
+    uint64_t length = 0;
     if (!svc_argument(r, "blockid", &id) || !id || !svc_block_id_ok(id))
         svc_refuse_status(r, 400, "InvalidQueryParameterValue", "blockid is not base64 of 1 to %d bytes.",
                           WH_MAX_CACHE_BLOCK_ID);
-    else if (take_length(r, WH_MAX_CACHE_BLOCK, &length) && length == 0)
+    else if (!take_length(r, WH_MAX_CACHE_BLOCK, &length))
+        return;
+    else if (length == 0)
         svc_refuse_status(r, 400, "InvalidHeaderValue", "A block has at least one byte.");
-    else if (r->answer.status == 0)
+    else
         begin_part(r, id, length, end_block);
 }
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 import pytest
 
+from .conftest import TOKEN, Runs
 from .support import clients
 from .support.agent import Wherry
 from .support.cacheservice import MAIN, READ, CacheService, Job
 from .support.repository import Repository
+from tests.service.client import step_log
+from tests.service.workflow import Inputs
 from .test_jobs import steps
 
 CACHES = ("cache3", "cache4", "cache6")
@@ -171,6 +175,10 @@ def test_row_45_the_artifact_client(installed: Path, caches: CacheService, place
 
 # ---- in jobs ---------------------------------------------------------------------------------------------------------------
 
+def job_log(job: dict[str, Any]) -> str:
+    return "\n".join(step_log(job, name) for name in {r["name"] for r in job["results"]} if name)
+
+
 ACTION = "name: client\ninputs: {key: {required: true}}\nruns: {using: node20, main: main.js}\n"
 MAIN_JS = """
 const load = async name => { try { return require(name) } catch (e) { return await import(name) } }
@@ -202,3 +210,67 @@ def test_in_exec(wherry: Wherry, installed: Path, place: Path) -> None:
     again = wherry.run("exec", str(path), "--work", str(place / "work2"), cwd=place / "tree")
     assert again.returncode == 0 and "HIT one" in again.stdout, again.stdout + again.stderr
     assert first.stdout.split()[-1] != "" and wherry.run("cache", "verify").returncode == 0
+
+
+PROXY_JS = """
+const call = (service, method) => fetch(process.env.ACTIONS_RESULTS_URL + `twirp/github.actions.results.api.v1.${service}/${method}`,
+  {method: 'POST', body: '{}', headers: {Authorization: `Bearer ${process.env.ACTIONS_RUNTIME_TOKEN}`, 'Content-Type': 'application/json'}})
+const main = async () => {
+  for (const [service, method] of [['ArtifactService', 'ListArtifacts'], ['NoSuchService', 'X']]) {
+    const answer = await call(service, method)
+    console.log(service, answer.status, (await answer.text()).length > 0)
+  }
+  console.log(process.env.ACTIONS_CACHE_URL === process.env.ACTIONS_RESULTS_URL, process.env.ACTIONS_CACHE_URL.startsWith('http://127.0.0.1:'))
+}
+main()
+"""
+
+
+WRITES = json.dumps([{"Scope": "refs/heads/main", "Permission": 3}])
+
+
+def queue(runs: Runs, text: str, access: str = WRITES) -> str:
+    event = runs.event(sha=runs.repo.commit(), server_url=runs.git.url)
+    return runs.client.queue_workflow(".github/workflows/ci.yml", None, text=text, event=event, inputs=Inputs(github_token=TOKEN), access_controls=access)
+
+
+def test_in_the_agent(online: Wherry, runs: Runs, installed: Path) -> None:
+    """A job's entry is there for the next one; what is not ours goes to the job's own results service."""
+    add_client(runs.repo, installed)
+    runs.repo.write({"proxy/action.yml": "runs: {using: node20, main: main.js}\n", "proxy/main.js": PROXY_JS})
+    first = runs.client.wait(queue(runs, JOB), 60)
+    assert first["conclusion"] == "succeeded" and "HIT undefined" in job_log(first) and "SAVED -1" not in job_log(first), job_log(first)
+    second = runs.client.wait(queue(runs, JOB), 60)
+    assert second["conclusion"] == "succeeded" and "HIT one" in job_log(second), job_log(second)
+    token = re.compile(r"eyJ[\w-]+\.eyJ")
+    assert not token.search(job_log(first)) and not token.search(online.log_text())
+    # Its process is the store's owner, not root, and has no runner's key open.
+    serve = online.wait_child("serve")
+    status = Path(f"/proc/{serve}/status").read_text()
+    if os.getuid() == 0:
+        assert "Uid:\t0" not in status
+    assert not [link for link in Path(f"/proc/{serve}/fd").iterdir() if "runners" in os.readlink(link)]
+    third = runs.client.wait(queue(runs, steps("uses: actions/checkout@v4", "uses: ./proxy")), 60)
+    log = job_log(third)
+    assert "ArtifactService 404" in log or "ArtifactService 403" in log or "ArtifactService 501" in log, log
+    assert "true true" in log
+    asked = [r["path"] for r in runs.client.requests() if "ArtifactService" in r["path"] or "NoSuchService" in r["path"]]
+    assert [path.rpartition("/twirp/")[0] for path in asked] == ["/_results", "/_results"]
+    # The token's word counts: it may only read.
+    reader = runs.client.wait(queue(runs, JOB.replace("{key: one}", "{key: other}"), json.dumps([{"Scope": "refs/heads/main", "Permission": 1}])), 60)
+    assert "cache write denied" in job_log(reader) and "SAVED -1" in job_log(reader), job_log(reader)
+
+
+def test_a_killed_service_comes_back(online: Wherry, runs: Runs, installed: Path) -> None:
+    add_client(runs.repo, installed)
+    text = JOB.replace("- run: cat data/when", "- run: cat data/when; touch here; sleep 3\n      - name: again\n        uses: ./client\n        with: {key: two}")
+    id_ = queue(runs, text)
+    serve = online.wait_child("serve")
+    deadline = time.monotonic() + 60
+    while not list((online.folder / "work").rglob("here")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.kill(serve, 9)
+    job = runs.client.wait(id_, 60)
+    assert job["conclusion"] == "succeeded" and job_log(job).count("SAVED ") == 2 and "SAVED -1" not in job_log(job), job_log(job)
+    assert online.wait_child("serve") != serve
