@@ -204,14 +204,16 @@ static const struct wh_setting services[] = {
      .preset = "local",
      .choices = cache_places,
      .flags = WH_SETTING_RESTART,
-     .help = "Who keeps what actions/cache, setup actions and BuildKit's type=gha save: this box, in its store,\n"
-             "or GitHub; with github, artifacts go there too"},
+     .help =
+         "Who keeps what actions/cache, setup actions and BuildKit's type=gha save: this box, in its store,\n"
+         "or GitHub; with github, artifacts go there too"},
     {.name = "artifacts",
      .type = WH_SETTING_CHOICE,
      .preset = "auto",
      .choices = artifact_places,
      .flags = WH_SETTING_RESTART,
-     .help = "Where uploaded artifacts go; auto: to GitHub, where the run's page shows them; local: they stay in\n"
+     .help = "Where uploaded artifacts go; auto: to GitHub, where the run's page shows them; local: they "
+             "stay in\n"
              "this box's store, for jobs of the same run on this box alone"},
     {.name = "repository-max",
      .type = WH_SETTING_SIZE,
