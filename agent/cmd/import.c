@@ -6,7 +6,7 @@
 #include "cmd/option.h"
 #include "cmd/registering.h"
 #include "wherry/base/fs.h"
-#include "wherry/github/official.h"
+#include "wherry/github/migrated.h"
 
 static const char import_help[] =
     "usage: wherry import DIR [OPTION...]\n"
@@ -119,6 +119,7 @@ static int import(const struct arguments *a, struct wh_error *err)
     wh_autofree char *state = wh_state_dir(a->state);
     wh_autoofficial official = {0};
     if (wh_official_read_dir(a->folder, &official, err) ||
+        wh_migrated_import(a->folder, NULL, official.config, err) ||
         check_free(state, official.config->name, a->replace, err))
         return -1;
     struct wh_runner_config *config = official.config;
@@ -126,7 +127,8 @@ static int import(const struct arguments *a, struct wh_error *err)
     config->work = a->work ? wh_runner_work_dir(state, config->name, a->work)
                            : cmd_work_dir(state, config->name, folder && folder[0] == '/' ? folder : NULL);
     config->job_user = wh_strdup(a->job_user);
-    if (cmd_runner_save(state, config, official.key, err))
+    if (cmd_runner_save(state, config, official.key, err) ||
+        wh_migrated_import(a->folder, state, config, err))
         return -1;
     printf(
         "Runner \"%s\" (id %lld) of %s is imported\n  work:   %s\n`wherry run` takes its jobs. The official "
@@ -158,7 +160,8 @@ static int export(const struct arguments *a, struct wh_error *err)
         return -1;
     wh_autorunner *config = wh_runner_config_load(state, name, err);
     wh_autorsa *key = config ? wh_credentials_load(state, name, err) : NULL;
-    if (!key || wh_mkdir_p(a->folder, 0700, err) || wh_official_write_dir(a->folder, config, key, err))
+    if (!key || wh_mkdir_p(a->folder, 0700, err) || wh_official_write_dir(a->folder, config, key, err) ||
+        wh_migrated_export(state, name, a->folder, err))
         return -1;
     printf("Runner \"%s\" is written to %s, with its private key.\n", name, a->folder);
     return 0;

@@ -8,6 +8,7 @@
 
 #include "cmd/prompt.h"
 #include "wherry/base/fs.h"
+#include "wherry/github/migrated.h"
 #include "wherry/github/version.h"
 
 #define DEFAULT_WORK "_work"
@@ -41,7 +42,8 @@ int cmd_runner_idle(const char *state, const char *name, struct wh_error *err)
 int cmd_runner_save(const char *state, struct wh_runner_config *config, const struct wh_rsa_key *key,
                     struct wh_error *err)
 {
-    return wh_credentials_save(state, config->name, key, err) || wh_runner_config_save(state, config, err)
+    return wh_credentials_save(state, config->name, key, err) || wh_migrated_drop(state, config->name, err) ||
+                   wh_runner_config_save(state, config, err)
                ? -1
                : 0;
 }

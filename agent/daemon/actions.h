@@ -31,6 +31,7 @@ void do_open(struct runner *r, const struct runner_cause *cause);
 void do_be_removed(struct runner *r, const struct runner_cause *cause);
 void do_be_stopped(struct runner *r, const struct runner_cause *cause);
 void do_be_refused(struct runner *r, const struct runner_cause *cause);
+void do_be_dismissed(struct runner *r, const struct runner_cause *cause);
 void do_give_up_clock(struct runner *r, const struct runner_cause *cause);
 void do_be_deprecated(struct runner *r, const struct runner_cause *cause);
 void do_be_taken(struct runner *r, const struct runner_cause *cause);
@@ -44,6 +45,10 @@ void do_migrate(struct runner *r, const struct runner_cause *cause);
 void do_refresh_token(struct runner *r, const struct runner_cause *cause);
 void do_learn_version(struct runner *r, const struct runner_cause *cause);
 void do_pass_over(struct runner *r, const struct runner_cause *cause);
+
+/* ---- runner_config.c ---- */
+void do_refresh_config(struct runner *r, const struct runner_cause *cause);
+void do_fall_back(struct runner *r, const struct runner_cause *cause);
 
 /* ---- jobrun.c ---- */
 void job_do_wait(struct jobrun *j, struct wh_error *err);

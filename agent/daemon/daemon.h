@@ -11,6 +11,7 @@
 #include "wherry/config/runner.h"
 #include "wherry/daemon/daemon.h"
 #include "wherry/github/job.h"
+#include "wherry/github/migrated.h"
 #include "wherry/github/session.h"
 #include "wherry/github/version.h"
 #include "wherry/net/backoff.h"
@@ -120,13 +121,17 @@ struct runner_counts {
 
 struct runner {
     struct daemon *d;
-    char *name;                      /* the folder's */
-    size_t slot;                     /* its number among the daemon's runners */
-    struct wh_runner_config *config; /* NULL while its files can't be used */
+    char *name;                          /* the folder's */
+    size_t slot;                         /* its number among the daemon's runners */
+    struct wh_runner_config *config;     /* NULL while its files can't be used */
+    struct wh_runner_config *registered; /* where that is changed by the service: what was registered */
+    unsigned settings_failures;          /* sessions that could not be made by the service's settings */
+    struct wh_refresh *refresh;          /* an exchange of settings under way */
     struct wh_rsa_key *key;
     struct wh_session *session;
     struct job_user user;
     int lock_fd;
+    int work_fd;             /* the work folder, locked */
     enum runner_state state; /* changed by life.c alone */
     uint64_t since_ms;       /* when it came into it */
     bool creating;           /* a session is being asked for */
@@ -205,8 +210,16 @@ bool runner_take_cancel(struct runner *r, const char *job_id, uint64_t *timeout_
  * "lost"; NULL: it was not. */
 void runner_job_ended(struct runner *r, const char *name, const char *result);
 
+/* ---- runner_config.c: settings that the service gave ---- */
+void runner_take_settings(
+    struct runner *r); /* they come in the place of the registration's, if there are any */
+/* A session could not be made: SETTINGS_BAD if that is enough of them, else the event itself. */
+enum runner_event runner_settings_failed(struct runner *r, enum runner_event event);
+void runner_open_session(struct runner *r);
+
 /* ---- runner_files.c: what a runner keeps in its folder while it runs ---- */
 int runner_lock(struct runner *r, struct wh_error *err);
+int runner_lock_work(struct runner *r, struct wh_error *err);     /* the work folder, which is there */
 void runner_note_session(const struct runner *r, const char *id); /* NULL: none any more */
 char *runner_noted_session(const struct runner *r);               /* owned; NULL: none */
 void runner_counts_load(struct runner *r);

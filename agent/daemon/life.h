@@ -57,6 +57,7 @@ enum runner_state {
     X(FAILED, "call failed")                                                                                 \
     X(FAILED_OFTEN, "call failed, the tenth")                                                                \
     X(INVALID, "session invalid")                                                                            \
+    X(INVALID_LAST, "session invalid, `skipSessionRecover`")                                                 \
     X(INVALID_AGAIN, "session invalid again")                                                                \
     X(WAITED, "wait over")                                                                                   \
     X(EMPTY, "empty answer")                                                                                 \
@@ -67,6 +68,8 @@ enum runner_state {
     X(SHUTDOWN, "RunnerShutdown")                                                                            \
     X(MIGRATION, "BrokerMigration")                                                                          \
     X(TOKEN_REFRESH, "ForceTokenRefresh")                                                                    \
+    X(CONFIG, "RunnerRefreshConfig")                                                                         \
+    X(SETTINGS_BAD, "no session by the service's settings")                                                  \
     X(REFRESH, "AgentRefresh, RunnerRefresh")                                                                \
     X(OTHER, "other message")                                                                                \
     X(NEW_VERSION, "newer version known, no job")                                                            \

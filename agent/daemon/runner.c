@@ -110,6 +110,15 @@ void do_be_refused(struct runner *r, const struct runner_cause *cause)
     end_by(r, RUNNER_REFUSED, cause->err);
 }
 
+/* The service ends the session of a runner that is to take no more jobs. */
+void do_be_dismissed(struct runner *r, const struct runner_cause *cause)
+{
+    (void)wh_wrap(cause->err, "the service ended the session, and this runner's settings "
+                              "(skipSessionRecover) say that it makes no other");
+    wh_session_forget(r->session);
+    end_by(r, RUNNER_REFUSED, cause->err);
+}
+
 void do_give_up_clock(struct runner *r, const struct runner_cause *cause)
 {
     (void)wh_wrap(cause->err, "this machine's clock is wrong for the service");
@@ -311,6 +320,9 @@ enum runner_event runner_event_of(struct runner *r, enum wh_outcome outcome)
     case WH_OUT_CONFLICT:
         return ++r->conflicts >= CONFLICT_TRIES ? ON_CLASH_LAST : ON_CLASH;
     case WH_OUT_SESSION_INVALID:
+        /* (One that we gave up ourselves, over a key that did not fit, is not open any more.) */
+        if (r->config->skip_session_recover && wh_session_is_open(r->session))
+            return ON_INVALID_LAST;
         return r->sessions_refused++ > 0 ? ON_INVALID_AGAIN : ON_INVALID;
     default:
         return ON_FAILED;
@@ -338,7 +350,9 @@ static void on_created(void *data, enum wh_outcome outcome, struct wh_error *err
         /* It is to leave, or to end, and waited for this. */
         runner_event(r, asked && outcome == WH_OUT_OK ? ON_MADE : ON_NOT_MADE, &cause);
     else
-        runner_event(r, outcome == WH_OUT_OK ? ON_MADE : runner_event_of(r, outcome), &cause);
+        runner_event(r,
+                     outcome == WH_OUT_OK ? ON_MADE : runner_settings_failed(r, runner_event_of(r, outcome)),
+                     &cause);
 }
 
 void do_connect(struct runner *r, const struct runner_cause *cause)

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "daemon/daemon.h"
@@ -15,6 +17,7 @@
 #define WH_MAX_SESSION_FILE 1024
 #define WH_MAX_COUNTS_FILE ((size_t)64 << 10)
 #define WH_MAX_LOCK_FILE 64
+#define WH_MAX_LOCKS_LIST ((size_t)4 << 20)
 
 static int folder(const struct runner *r, struct wh_error *err)
 {
@@ -50,6 +53,44 @@ int runner_lock(struct runner *r, struct wh_error *err)
         (void)dprintf(fd, "%d", (int)getpid());
     r->lock_fd = wh_steal_fd(&fd);
     return 0;
+}
+
+/* ---- the work folder's: two runners in one would delete each other's files ---- */
+
+/* By the kernel's list of locks; 0: it does not say. */
+static uint64_t holder_of(int fd)
+{
+    struct stat st;
+    wh_autostr text = {0};
+    if (fstat(fd, &st) || wh_read_file(AT_FDCWD, "/proc/locks", WH_MAX_LOCKS_LIST, &text, NULL) < 0)
+        return 0;
+    wh_autofree char *place =
+        wh_printf(" %02x:%02x:%llu ", major(st.st_dev), minor(st.st_dev), (unsigned long long)st.st_ino);
+    const char *at = strstr(wh_str_text(&text), place), *word = at;
+    while (word && word > text.data && word[-1] >= '0' && word[-1] <= '9')
+        word--;
+    return word && word < at ? strtoull(word, NULL, 10) : 0;
+}
+
+int runner_lock_work(struct runner *r, struct wh_error *err)
+{
+    const char *work = r->config->work;
+    wh_autoclose int fd = open(work, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return wh_fail_errno(err, "the work folder %s", work);
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        r->work_fd = wh_steal_fd(&fd);
+        return 0;
+    }
+    uint64_t pid = holder_of(fd);
+    wh_autofree char *who = pid == (uint64_t)getpid() ? wh_strdup("another runner of this agent works")
+                            : pid ? wh_printf("another agent (process %llu) works", (unsigned long long)pid)
+                                  : wh_strdup("another runner works");
+    return wh_fail(
+        err, WH_E_BUSY,
+        "%s in %s already, and two would delete each other's files: register this one with another "
+        "--work DIR",
+        who, work);
 }
 
 /* ---- the session's id: an agent that was killed leaves a session, which would be a conflict for minutes. No

@@ -149,6 +149,7 @@ void runner_handle(struct runner *r, const struct wh_broker_message *m)
                                                [WH_MESSAGE_SHUTDOWN] = ON_SHUTDOWN,
                                                [WH_MESSAGE_MIGRATION] = ON_MIGRATION,
                                                [WH_MESSAGE_TOKEN_REFRESH] = ON_TOKEN_REFRESH,
+                                               [WH_MESSAGE_CONFIG] = ON_CONFIG,
                                                [WH_MESSAGE_OTHER] = ON_OTHER};
     struct runner_cause cause = {.message = m};
     enum runner_event event = (size_t)m->type < WH_COUNT(events) ? events[m->type] : ON_OTHER;

@@ -22,33 +22,35 @@ const char *runner_version(const struct runner *r)
 
 static void close_files(struct runner *r)
 {
+    wh_refresh_cancel(&r->refresh);
     wh_session_free(r->session);
     wh_rsa_key_free(r->key);
     wh_runner_config_free(r->config);
+    wh_runner_config_free(r->registered);
     job_user_clear(&r->user);
     if (r->lock_fd >= 0)
         close(r->lock_fd);
     r->session = NULL;
+    if (r->work_fd >= 0)
+        close(r->work_fd);
     r->key = NULL;
-    r->config = NULL;
-    r->lock_fd = -1;
+    r->config = r->registered = NULL;
+    r->lock_fd = r->work_fd = -1;
 }
 
 static int open_files(struct runner *r, struct wh_error *err)
 {
     const struct wh_daemon_options *o = r->d->options;
-    char host[256] = "localhost";
     r->config = wh_runner_config_load(o->state, r->name, err);
     if (!r->config || runner_lock(r, err) || !(r->key = wh_credentials_load(o->state, r->name, err)))
         return -1;
     if (job_user_choose(o->job_user ? o->job_user : r->config->job_user, r->slot, r->config->work, &r->user,
                         err))
         return -1;
-    if (job_user_prepare_work(&r->user, r->config->work, err))
+    if (job_user_prepare_work(&r->user, r->config->work, err) || runner_lock_work(r, err))
         return -1;
-    gethostname(host, sizeof host - 1);
-    wh_autofree char *owner = wh_printf("%s (PID: %d)", host, (int)getpid());
-    r->session = wh_session_new(r->d->http, r->config, r->key, runner_version(r), owner);
+    runner_take_settings(r);
+    runner_open_session(r);
     runner_counts_load(r);
     return 0;
 }
@@ -72,7 +74,7 @@ struct runner *runner_new(struct daemon *d, const char *name, size_t slot)
     r->d = d;
     r->name = wh_strdup(name);
     r->slot = slot;
-    r->lock_fd = -1;
+    r->lock_fd = r->work_fd = -1;
     r->state = RUNNER_CONFIGURED;
     r->since_ms = wh_mono_ms();
     const char *before = wh_log_enter(r->name);

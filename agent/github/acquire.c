@@ -53,6 +53,11 @@ static void finish(struct wh_acquire *a, enum wh_outcome outcome, cJSON *message
     wh_acquire_fn done = a->done;
     void *data = a->data;
     wh_autojson *owned = message;
+    const char *job_id = message ? wh_json_string(message, "jobId") : NULL;
+    if (job_id) {
+        free(a->session->acquired_job);
+        a->session->acquired_job = wh_strdup(job_id);
+    }
     acquire_free(a);
     done(data, outcome, &owned, err);
 }

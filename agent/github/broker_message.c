@@ -29,7 +29,8 @@ static enum wh_broker_message_type type_of(const char *text)
     } known[] = {{"RunnerJobRequest", WH_MESSAGE_JOB},      {"PipelineAgentJobRequest", WH_MESSAGE_JOB},
                  {"JobCancellation", WH_MESSAGE_CANCEL},    {"AgentRefresh", WH_MESSAGE_REFRESH},
                  {"RunnerRefresh", WH_MESSAGE_REFRESH},     {"RunnerShutdown", WH_MESSAGE_SHUTDOWN},
-                 {"BrokerMigration", WH_MESSAGE_MIGRATION}, {"ForceTokenRefresh", WH_MESSAGE_TOKEN_REFRESH}};
+                 {"BrokerMigration", WH_MESSAGE_MIGRATION}, {"ForceTokenRefresh", WH_MESSAGE_TOKEN_REFRESH},
+                 {"RunnerRefreshConfig", WH_MESSAGE_CONFIG}};
     for (size_t i = 0; i < WH_COUNT(known); i++)
         if (wh_streq_ci(known[i].text, text))
             return known[i].type;
@@ -128,7 +129,7 @@ static int read_body(const cJSON *body, struct wh_broker_message *out, struct wh
     case WH_MESSAGE_SHUTDOWN:
         out->reason = wh_json_text(body, "reason");
         return 0;
-    case WH_MESSAGE_OTHER: /* RunnerRefreshConfig is read; of others nothing is known */
+    case WH_MESSAGE_CONFIG:
         out->qualified_id = copy_id(body, "runnerQualifiedId");
         out->config_type = copy_id(body, "configType");
         out->service_type = copy_id(body, "serviceType");
@@ -171,7 +172,8 @@ static int read_message(cJSON *json, const struct gh_session_key *key, struct wh
     if (!out->id)
         out->id = wh_strdup("");
     wh_autojson *body = open_body(json, key, &why);
-    bool needed = out->type != WH_MESSAGE_OTHER && out->type != WH_MESSAGE_REFRESH;
+    bool needed =
+        out->type != WH_MESSAGE_OTHER && out->type != WH_MESSAGE_REFRESH && out->type != WH_MESSAGE_CONFIG;
     if (why.code && needed) {
         wh_error_move(err, &why);
         return wh_wrap(err, "message %s", out->type_text);

@@ -1,6 +1,7 @@
 /* Reading the official runner's files. */
 #include "wherry/github/official.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #include "github/official_fields.h"
@@ -179,12 +180,6 @@ static int check_runner(const struct wh_runner_config *c, const char *what, stru
         return missing(err, what, "serverUrlV2");
     if (!c->use_v2 && !c->server_url)
         return missing(err, what, "serverUrl");
-    if (!wh_runner_name_valid(c->name))
-        return wh_fail(
-            err, WH_E_ARGUMENT,
-            "%s: the runner's name \"%.80s\" cannot name a folder here: names have 1 to %d letters, "
-            "digits, dots, dashes and underscores, and do not start with a dot",
-            what, c->name, WH_MAX_RUNNER_NAME);
     wh_autogithuburl url = {0};
     if (c->url && wh_github_url_parse(c->url, &url, err))
         return wh_wrap(err, "%s: field gitHubUrl", what);
@@ -228,13 +223,25 @@ int gh_official_settings(struct wh_view runner, struct wh_view credentials, stru
     return read_runner(runner, config, err) || read_credentials(credentials, config, err) ? -1 : 0;
 }
 
+static int check_name(const char *name, const char *what, struct wh_error *err)
+{
+    if (!wh_runner_name_valid(name))
+        return wh_fail(
+            err, WH_E_ARGUMENT,
+            "%s: the runner's name \"%.80s\" cannot name a folder here: names have 1 to %d letters, "
+            "digits, dots, dashes and underscores, and do not start with a dot",
+            what, name, WH_MAX_RUNNER_NAME);
+    return 0;
+}
+
 int wh_official_read(const struct wh_view files[WH_OFFICIAL_FILES], struct wh_official *out,
                      struct wh_error *err)
 {
     wh_autorunner *config = wh_calloc(1, sizeof *config);
     struct wh_view params = files[WH_FILE_RSAPARAMS];
     memset(out, 0, sizeof *out);
-    if (gh_official_settings(files[WH_FILE_RUNNER], files[WH_FILE_CREDENTIALS], config, err))
+    if (gh_official_settings(files[WH_FILE_RUNNER], files[WH_FILE_CREDENTIALS], config, err) ||
+        check_name(config->name, names[WH_FILE_RUNNER], err))
         return -1;
     out->key = wh_rsa_key_import_params(params.data, params.len, err);
     if (!out->key)
@@ -247,7 +254,8 @@ int wh_official_read(const struct wh_view files[WH_OFFICIAL_FILES], struct wh_of
 
 static int read_one(int dir, const char *folder, size_t i, struct wh_str *text, struct wh_error *err)
 {
-    bool newer = migrated[i] && faccessat(dir, migrated[i], F_OK, 0) == 0;
+    bool newer = migrated[i] && faccessat(dir, names[i], F_OK, 0) && errno == ENOENT &&
+                 faccessat(dir, migrated[i], F_OK, 0) == 0;
     const char *name = newer ? migrated[i] : names[i];
     wh_autoerror why = {0};
     if (wh_read_file(dir, name, WH_MAX_OFFICIAL_FILE, text, &why) >= 0)

@@ -30,6 +30,10 @@ extern const struct gh_field gh_credential_fields[]; /* of .credentials' data; l
 int gh_official_settings(struct wh_view runner, struct wh_view credentials, struct wh_runner_config *config,
                          struct wh_error *err);
 
+/* One of .runner and .credentials, as the official runner writes it (with a BOM). */
+void gh_official_print_file(const struct wh_runner_config *config, enum wh_official_file file,
+                            struct wh_str *out);
+
 static inline void *gh_field_at(const struct wh_runner_config *config, const struct gh_field *field)
 {
     return (char *)config + field->offset;

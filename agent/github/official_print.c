@@ -56,6 +56,8 @@ static cJSON *runner_json(const struct wh_runner_config *config)
             const char *text = *(char *const *)from;
             if (wh_streq(field->name, "workFolder") && !text)
                 text = "_work";
+            if (wh_streq(field->name, "agentName") && config->agent_name)
+                text = config->agent_name; /* somebody renamed it on GitHub */
             if (text && *text)
                 wh_json_add_string(json, field->name, text);
         }
@@ -92,11 +94,17 @@ static void print_json(struct wh_str *out, cJSON *json)
     cJSON_Delete(json);
 }
 
+void gh_official_print_file(const struct wh_runner_config *config, enum wh_official_file file,
+                            struct wh_str *out)
+{
+    print_json(out, file == WH_FILE_RUNNER ? runner_json(config) : credentials_json(config));
+}
+
 int wh_official_print(const struct wh_runner_config *config, const struct wh_rsa_key *key,
                       struct wh_official_texts *out, struct wh_error *err)
 {
-    print_json(&out->text[WH_FILE_RUNNER], runner_json(config));
-    print_json(&out->text[WH_FILE_CREDENTIALS], credentials_json(config));
+    gh_official_print_file(config, WH_FILE_RUNNER, &out->text[WH_FILE_RUNNER]);
+    gh_official_print_file(config, WH_FILE_CREDENTIALS, &out->text[WH_FILE_CREDENTIALS]);
     wh_str_add(&out->text[WH_FILE_RSAPARAMS], BOM);
     return wh_rsa_key_export_params(key, &out->text[WH_FILE_RSAPARAMS], err);
 }

@@ -49,6 +49,7 @@ void wh_session_free(struct wh_session *s)
     free(s->announced_id);
     free(s->announced_request);
     free(s->dispatched_request);
+    free(s->acquired_job);
     free(s->version);
     free(s->owner);
     free(s->agent_name);
@@ -59,6 +60,11 @@ void wh_session_set_version(struct wh_session *s, const char *version)
 {
     free(s->version);
     s->version = wh_strdup(version);
+}
+
+void wh_session_one_job(struct wh_session *s)
+{
+    s->one_job = true;
 }
 
 bool wh_session_is_open(const struct wh_session *s)
@@ -272,6 +278,8 @@ static bool delete_now(const struct wh_session *s, const struct wh_broker_messag
 {
     if (m->type == WH_MESSAGE_SHUTDOWN)
         return false;
+    if (m->type == WH_MESSAGE_CANCEL && s->one_job && s->acquired_job)
+        return wh_streq_ci(s->acquired_job, m->job_id);
     if (m->type == WH_MESSAGE_JOB)
         return s->dispatched_request && wh_streq_ci(s->dispatched_request, m->request_id);
     return true;
@@ -289,7 +297,7 @@ static void note_announced(struct wh_session *s, struct wh_broker_message *m, bo
 
 static bool stays_here(const struct wh_broker_message *m)
 {
-    return wh_streq_ci(m->type_text, "RunnerRefreshConfig") || wh_starts_with_ci(m->type_text, "Hosted");
+    return wh_starts_with_ci(m->type_text, "Hosted");
 }
 
 static void take_message(struct wh_session *s, struct wh_broker_message *m, bool from_v1)

@@ -80,6 +80,8 @@ struct wh_session {
     char *announced_id, *announced_request; /* messageId and request of the job that was handed on last */
     char *dispatched_request;               /* ... of the one that was acquired last */
     cJSON *announced_job;                   /* its message, where it came as one */
+    bool one_job;                           /* no other is taken after that */
+    char *acquired_job;                     /* jobId of the last one; NULL: none yet */
 };
 
 static inline bool gh_session_is_v1(const struct wh_session *s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -74,3 +75,46 @@ def test_named_faults(fast: Fast, fault: str) -> None:
     else:
         assert fast.run(timeout=40)["conclusion"] == "succeeded"
     fast.client.check()
+
+
+def test_conflict_that_ends(fast: Fast) -> None:
+    fast.client.fault("v1.session", "status", status=409, times=3)
+    fast.online()
+    fast.said("create a session: another process serves as this runner.*409.*trying again in half a minute")
+    assert fast.count("v1.session") == 4
+    assert fast.run()["conclusion"] == "succeeded"
+    fast.client.check()
+
+
+def test_conflict_for_ever(place: Path) -> None:
+    """Eight tries in four minutes, then exit code 5."""
+    fast = Fast(place, 100, **V1)
+    try:
+        fast.wherry.register(fast.client)
+        fast.client.fault("v1.session", "status", status=409, times=None)
+        fast.wherry.start()
+        assert fast.wherry.wait(30) == 5
+        assert fast.count("v1.session") == 8
+        fast.said("another agent has this runner's session")
+        fast.client.check()
+    finally:
+        fast.stop()
+
+
+def test_fifty_empty_answers(place: Path) -> None:
+    """A server that holds polls too briefly is asked each 15 to 30 s, from the 51st on; a message ends that."""
+    fast = Fast(place, 60, hold=3, v1_empty=204, **V1)
+    try:
+        fast.online()
+        deadline = time.monotonic() + 40
+        while fast.count("v1.message") < 56 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        at = [r["at"] for r in fast.client.requests(endpoint="v1.message")]
+        gaps = [later - former for former, later in zip(at, at[1:])]
+        assert len(gaps) > 54
+        assert sorted(gaps[:45])[22] < 12, "at once, at first"
+        assert all(15 <= gap <= 60 for gap in gaps[52:55]), gaps[48:56]
+        assert fast.run(timeout=40)["conclusion"] == "succeeded"
+        fast.client.check()
+    finally:
+        fast.stop()

@@ -145,8 +145,33 @@ def test_the_services_later_version_comes_first(wherry: Wherry, place: Path) -> 
     files = official()
     folder = write(place / "from", files)
     (folder / ".runner_migrated").write_bytes(text_of({**files[".runner"], "serverUrlV2": "https://later.example/"}))
+    (folder / ".credentials_migrated").write_bytes(text_of({"scheme": "OAuth", "data": {**files[".credentials"]["data"], "authorizationUrlV2": "https://v2.example/"}}))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
     wherry.run("import", folder, check=True)
-    assert json.loads((wherry.state / "runners/box1/runner.json").read_text())["serverUrlV2"] == "https://later.example/"
+    assert json.loads((wherry.state / "runners/box1/runner.json").read_text())["serverUrlV2"] == "https://b.example/", "the registration stays"
+    wherry.run("export", place / "to", check=True)
+    assert {path.name: path.read_bytes() for path in (place / "to").iterdir()} == before
+    wherry.run("import", write(place / "anew", files), "--replace", check=True)
+    wherry.run("export", place / "again", check=True)
+    assert {path.name for path in (place / "again").iterdir()} == set(FILES), "of another registration nothing is left"
+
+
+@pytest.mark.parametrize("name,value,words", [
+    (".runner_migrated", {"agentId": 4712}, "agentId is 4712, this runner's is 4711"),
+    (".runner_migrated", {"agentName": "box2"}, "agentName is box2"),
+    (".runner_migrated", {"serverUrlV2": ""}, "serverUrlV2 is missing"),
+    (".runner_migrated", b"{", "truncated or damaged"),
+    (".credentials_migrated", {"data": {"clientId": "other", "authorizationUrl": "https://a.example/77"}}, "clientId is other"),
+    (".credentials_migrated", {"scheme": "Basic"}, "scheme"),
+])
+def test_bad_later_versions(wherry: Wherry, place: Path, name: str, value: Any, words: str) -> None:
+    files = official()
+    folder = write(place / "from", files)
+    base = files[name.removesuffix("_migrated")]
+    (folder / name).write_bytes(value if isinstance(value, bytes) else text_of({**base, **value}))
+    done = wherry.run("import", folder)
+    assert done.returncode == 1 and name in done.stderr and words in done.stderr, done.stderr
+    assert not (wherry.state / "runners/box1").exists()
 
 
 def test_nothing_is_written_over(wherry: Wherry, place: Path) -> None:

@@ -206,3 +206,41 @@ def test_the_service_manager_is_told(wherry: Wherry, client: Client, place: Path
         wherry.signal()
         told("STOPPING=1")
     assert wherry.wait() == 0
+
+
+# -- one work folder -------------------------------------------------------------------------------------------------
+
+
+def test_two_agents_in_one_work_folder(wherry: Wherry, client: Client, runs: Runs, place: Path) -> None:
+    """Of two state folders: the second agent refuses, and the first one's job is not touched."""
+    wherry.register(client)
+    wherry.start(client=client)
+    ident = runs.queue(blocking(place))
+    client.wait(ident, until="first-renew")
+    other = Wherry(place, WHERRY_STATE=str(place / "other-state"))
+    other.state, other.log = place / "other-state", place / "other.log"
+    other.register(client, name="box2")
+    done = other.run("run")
+    assert done.returncode == 5
+    assert f"another agent (process {wherry.pid}) works in {place / 'work'} already" in done.stderr and "--work DIR" in done.stderr
+    (place / "go").touch()
+    assert client.wait(ident)["conclusion"] == "succeeded"
+    wherry.signal()
+    assert wherry.wait() == 0
+    other.start()
+    try:
+        until(lambda: any(r["name"] == "box2" and r["session"] for r in client.status()["runners"]))
+    finally:
+        other.stop()
+    client.check()
+
+
+def test_two_runners_in_one_work_folder(wherry: Wherry, client: Client, runs: Runs) -> None:
+    """Of one agent: the second is unusable, and says why; the first serves."""
+    wherry.register(client, name="box1")
+    wherry.register(client, name="box2")
+    wherry.start(client=client)
+    assert runs.run(steps("run: echo fine"))["conclusion"] == "succeeded"
+    assert runner(wherry, "box2")["state"] == "unusable"
+    assert "another runner of this agent works in" in runner(wherry, "box2")["lastError"]["text"]
+    client.check()

@@ -158,6 +158,8 @@ def test_renamed(listening, runs: Runs, client: Client) -> None:
     wherry = listening(job_flow="pipelines", v1_rename="box-of-ann")
     assert runs.run(HELLO)["conclusion"] == "succeeded"
     assert "box-of-ann" in (wherry.state / "runners/box1/runner.json").read_text()
+    wherry.run("export", wherry.folder / "to", check=True)
+    assert json.loads((wherry.folder / "to/.runner").read_text("utf-8-sig"))["agentName"] == "box-of-ann", "as the official runner has it"
 
 
 def test_actions_are_resolved(listening, runs: Runs, client: Client, git_server: GitServer, place: Path) -> None:
@@ -220,6 +222,25 @@ def test_a_token_that_ends(listening, runs: Runs, client: Client) -> None:
     client.revoke("listener")
     assert runs.run(HELLO)["conclusion"] == "succeeded"
     assert len(client.requests(endpoint="v1.session")) == 1
+    client.check()
+
+
+@pytest.mark.parametrize("flow", ["pipelines", "run"])
+@pytest.mark.parametrize("ephemeral", [True, False])
+def test_cancellations_of_others(listening, wherry: Wherry, runs: Runs, client: Client, flow: str, ephemeral: bool) -> None:
+    """A runner that has its only job leaves what is for another one at the server; any other deletes it."""
+    client.options(registration="v1", listener="v1", job_flow=flow)
+    wherry.register(client, *(["--ephemeral"] if ephemeral else []))
+    wherry.start(client=client)
+    ident = runs.queue(steps("run: echo started; sleep 30"))
+    client.wait_for_text(ident, "started")
+    mine = len(client.requests(endpoint="v1.message-delete"))
+    client.message(client.runner()["id"], "JobCancellation", {"jobId": "00000000-0000-4000-8000-000000000009", "timeout": "00:05:00"})
+    time.sleep(3)  # it comes with the poll under way
+    assert len(client.requests(endpoint="v1.message-delete")) == mine + (0 if ephemeral else 1)
+    client.cancel(ident)
+    assert client.wait(ident)["conclusion"] == "canceled"
+    assert len(client.requests(endpoint="v1.message-delete")) == mine + (1 if ephemeral else 2), "its own is dealt with"
     client.check()
 
 

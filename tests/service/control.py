@@ -65,7 +65,7 @@ class Control:
         service = self._service
         return web.json_response({
             "tarballs": service.tarballs, "url": service.url, "port": service.port, "pat": service.options.pat, "now": service.clock.stamp(),
-            "errors": len(service.recorder.errors), "requests": len(service.recorder.requests),
+            "configs": service.configs, "updates": service.updates, "errors": len(service.recorder.errors), "requests": len(service.recorder.requests),
             "runners": [{"id": r.id, "name": r.name, "labels": r.labels, "status": r.status, "session": bool(r.session), "polls": r.polls,
                          "version": r.version, "ephemeral": r.ephemeral, "scope": r.scope, "group": r.group}
                         for r in service.runners.values()],

@@ -26,7 +26,8 @@ void wh_official_clear(struct wh_official *official);
 /* The three files' bytes. On failure out stays empty. */
 int wh_official_read(const struct wh_view files[WH_OFFICIAL_FILES], struct wh_official *out,
                      struct wh_error *err);
-/* From a folder. The service's own later versions (.runner_migrated, .credentials_migrated) come first. */
+/* From a folder. .runner_migrated and .credentials_migrated are read where the file itself is missing (else
+ * see migrated.h). */
 int wh_official_read_dir(const char *folder, struct wh_official *out, struct wh_error *err);
 /* From a just-in-time string: base64, white space allowed. Such a runner is ephemeral. */
 int wh_jit_read(const char *text, size_t len, struct wh_official *out, struct wh_error *err);

@@ -27,6 +27,7 @@ enum wh_broker_message_type {
     WH_MESSAGE_SHUTDOWN,      /* RunnerShutdown */
     WH_MESSAGE_MIGRATION,     /* BrokerMigration */
     WH_MESSAGE_TOKEN_REFRESH, /* ForceTokenRefresh */
+    WH_MESSAGE_CONFIG,        /* RunnerRefreshConfig: see migrated.h */
     WH_MESSAGE_OTHER
 };
 struct wh_broker_message {
@@ -43,7 +44,7 @@ struct wh_broker_message {
     char *reason;            /* SHUTDOWN; may be NULL */
     char *broker_url;        /* MIGRATION */
     cJSON *job;              /* JOB that is one: its message; kept by the session until it is acquired */
-    char *qualified_id;      /* RunnerRefreshConfig, which stays within the session: "a/b/c/<agentId>" */
+    char *qualified_id;      /* CONFIG: "a/b/c/<agentId>" */
     char *config_type;       /* ... "runner", "credentials" */
     char *service_type;      /* ... "pipelines", "runner-admin" */
 };
@@ -61,6 +62,9 @@ struct wh_session *wh_session_new(struct wh_http_client *http, const struct wh_r
 /* Ends calls under way without callbacks. */
 void wh_session_free(struct wh_session *s);
 void wh_session_set_version(struct wh_session *s, const char *version);
+/* This runner takes one job: after that a V1 server keeps what is for another one (a cancellation whose job
+ * is not this one's stays there, as an announcement does). */
+void wh_session_one_job(struct wh_session *s);
 bool wh_session_is_open(const struct wh_session *s);
 const char *wh_session_id(const struct wh_session *s); /* NULL if none */
 
