@@ -113,9 +113,7 @@ static struct wh_masker *make_masker(const struct exec_options *o, struct wh_err
 /* Jobs that never came to run, and calls. */
 static void on_end(void *arg, struct wh_graph_node *node, struct wh_graph_job *job)
 {
-    const struct exec_run *run = arg;
-    if (!run->show)
-        return;
+    struct exec_run *run = arg;
     const struct wh_graph_job *caller = node->scope->caller;
     wh_autofree char *name = job      ? wh_strdup(job->name)
                              : caller ? wh_printf("%s / %s", caller->name, node->id)
@@ -125,7 +123,17 @@ static void on_end(void *arg, struct wh_graph_node *node, struct wh_graph_job *j
         return;
     if (job && node->call && job->called)
         return; /* its own jobs said it */
-    exec_show_note(run->show, name, result, node->reason);
+    if (run->show) {
+        exec_show_note(run->show, name, result, node->reason);
+        return;
+    }
+    bool drawn = run->options->mode == EXEC_GRAPH;
+    wh_autofree char *shown = wh_mask_text(run->masker, name);
+    wh_autofree char *why = node->reason ? wh_mask_text(run->masker, node->reason) : NULL;
+    if (result != WH_GRAPH_SUCCESS && !(drawn && result == WH_GRAPH_SKIPPED))
+        fprintf(drawn ? stderr : stdout, "%s%s\n  %s%s%s\n", drawn ? "" : "\n", shown,
+                wh_graph_result_text(result), why ? ": " : "", why ? why : "");
+    run->plan_failed |= result == WH_GRAPH_FAILURE;
 }
 
 static int run_graph(struct exec_run *run, struct wh_masker *masker, struct wh_error *err)
@@ -157,17 +165,24 @@ static int run_graph(struct exec_run *run, struct wh_masker *masker, struct wh_e
 static int exec_files(const struct exec_options *o, const struct exec_files *f, struct wh_masker *masker,
                       struct wh_error *err)
 {
-    struct exec_run run = {.options = o};
+    struct exec_run run = {.options = o, .masker = masker};
     const char *token = o->token ? o->token : wh_json_string(o->secrets, "GITHUB_TOKEN");
-    struct wh_graph_options options = {
-        .vars = o->vars, .token = token, .rows = o->rows, .on_end = on_end, .arg = &run};
+    struct wh_graph_options options = {.vars = o->vars,
+                                       .token = token,
+                                       .rows = o->rows,
+                                       .plan = o->mode != EXEC_RUN,
+                                       .on_end = on_end,
+                                       .arg = &run};
     run.token = token;
     run.graph = wh_graph_new(&options);
     int code = add_roots(o, f, run.graph, err);
     if (code == 0)
-        code = run_graph(&run, masker, err);
+        code = o->mode == EXEC_GRAPH     ? exec_print_graph(&run, masker)
+               : o->mode == EXEC_DRY_RUN ? exec_dry_run(&run, masker)
+                                         : run_graph(&run, masker, err);
     wh_graph_free(run.graph);
     exec_calls_free(&run);
+    wh_strv_free(run.labels);
     return code;
 }
 

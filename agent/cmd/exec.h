@@ -49,6 +49,7 @@ int exec_place_lock(const struct exec_place *p, const char *kind, const char *na
                     struct wh_error *err);
 char *exec_place_file(const struct exec_place *p, const char *kind, const char *name);
 char **exec_place_environment(const struct exec_options *o, const struct exec_place *p, const char *work);
+const char *exec_place_arch(void);          /* as runner.arch */
 cJSON *exec_place_runner(const char *work); /* the runner of a job frame */
 
 /* ---- exec_load.c ---- */
@@ -63,11 +64,14 @@ int exec_files_read(const struct exec_options *o, struct exec_files *f, struct w
 /* One file, checked through and through. name: as it is shown; NULL: from the path. */
 struct wh_workflow *exec_file_read(const char *path, const char *name, struct wh_error *err);
 
-/* ---- exec_plan.c ---- */
+/* ---- exec_plan.c, exec_dry.c ---- */
+struct exec_run;
 int exec_list(const struct exec_files *f);
-/* Runs through the graph as if every job succeeded, and prints it. */
-int exec_print_graph(struct wh_graph *g, struct wh_masker *masker);
-int exec_dry_run(struct wh_graph *g, struct wh_masker *masker, const struct exec_options *o);
+int exec_print_graph(struct exec_run *run, struct wh_masker *masker);
+int exec_dry_run(struct exec_run *run, struct wh_masker *masker);
+/* Runs through the graph as if every job succeeded, and shows each to visit (NULL: to none). */
+void exec_plan_walk(struct exec_run *run, void (*visit)(void *arg, const struct wh_graph_job *job),
+                    void *arg);
 
 /* ---- exec_show.c: what people see ---- */
 /* RAW: the one job writes to our standard output itself. LONE: the same, but its lines are needed. */
@@ -110,9 +114,11 @@ struct exec_run {
     cJSON *results;         /* name -> completion */
     struct wh_serve *serve; /* caches and artifacts; NULL: no job wanted them yet */
     char run_id[37];        /* by which its jobs find each other's artifacts */
-    bool pumping;
-    const char *token; /* github.token; NULL */
-    cJSON *called;     /* workflows that were called: shown name -> text */
+    bool pumping, plan_failed;
+    struct wh_masker *masker; /* of all that is said */
+    char **labels;            /* that this machine does not have, told already */
+    const char *token;        /* github.token; NULL */
+    cJSON *called;            /* workflows that were called: shown name -> text */
     struct exec_origin **origins;
     size_t norigins;
 };

@@ -441,6 +441,34 @@ static int start(struct exec_job *j, struct wh_error *err)
     return 0;
 }
 
+/* Labels are GitHub's way to choose a machine; here there is one. */
+static bool is_here(const char *label)
+{
+    struct wh_view arch = wh_view_of(exec_place_arch());
+    bool this_arch = arch.len == strlen(label) && wh_strcmp_ci(arch.data, label, arch.len) == 0;
+    return this_arch || label[0] == '\0' || wh_streq_ci(label, "self-hosted") ||
+           wh_streq_ci(label, "linux") ||
+           (wh_starts_with_ci(label, "ubuntu-") && !wh_ends_with(label, "-arm")) ||
+           (wh_starts_with_ci(label, "ubuntu-") && wh_streq(exec_place_arch(), "ARM64"));
+}
+
+static void say_labels(struct exec_run *run, const struct wh_graph_job *job)
+{
+    wh_autostrv char **labels = wh_strv_split(job->runs_on ? job->runs_on : "", ',');
+    wh_autostr others = {0};
+    for (size_t i = 0; labels[i]; i++) {
+        wh_autofree char *label = wh_view_dup(wh_view_trim(wh_view_of(labels[i])));
+        if (!is_here(label) && !wh_strv_has(run->labels, label)) {
+            wh_strv_add(&run->labels, label); /* each is told once */
+            wh_str_addf(&others, "%s%s", others.len > 0 ? ", " : "", label);
+        }
+    }
+    if (others.len > 0 && !run->options->quiet)
+        exec_show_say(run->show,
+                      "note: job '%s' asks for a machine with the label %s; it runs here all the same",
+                      job->name, wh_str_text(&others));
+}
+
 void exec_job_start(struct exec_run *run, struct wh_graph_job *job)
 {
     struct exec_job *j = wh_calloc(1, sizeof *j);
@@ -454,6 +482,7 @@ void exec_job_start(struct exec_run *run, struct wh_graph_job *job)
                            .started = wh_mono_ns()};
     wh_autoerror err = {0};
     wh_graph_start(job);
+    say_labels(run, job);
     if (start(j, &err) == 0) {
         job->user = j;
         run->jobs = wh_reallocarray(run->jobs, run->njobs + 1, sizeof(void *));

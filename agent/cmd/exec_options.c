@@ -159,7 +159,23 @@ static int add_pair(cJSON *object, const char *text, bool from_environment, cons
     return 0;
 }
 
-/* Lines K=V; blank ones and those that begin with # are skipped. */
+/* Quotes around a value are taken off; in double ones \n is a newline and \" a quote, as other tools read
+ * such files. */
+static char *unquoted(struct wh_view v)
+{
+    char quote = v.len >= 2 ? v.data[0] : '\0';
+    if ((quote != '"' && quote != '\'') || v.data[v.len - 1] != quote)
+        return wh_view_dup(v);
+    wh_autostr out = {0};
+    for (size_t i = 1; i + 1 < v.len; i++) {
+        bool escaped = quote == '"' && v.data[i] == '\\' && i + 2 < v.len;
+        i += escaped;
+        wh_str_addc(&out, escaped && v.data[i] == 'n' ? '\n' : v.data[i]);
+    }
+    return wh_str_steal(&out);
+}
+
+/* Lines K=V, with "export" before them or not; blank ones and those that begin with # are skipped. */
 static int add_file(cJSON *object, const char *path, const char *option, struct wh_error *err)
 {
     wh_autostr text = {0};
@@ -172,9 +188,18 @@ static int add_file(cJSON *object, const char *path, const char *option, struct 
         line = wh_view_trim(line);
         if (line.len == 0 || line.data[0] == '#')
             continue;
-        wh_autofree char *copy = wh_view_dup(line);
-        if (add_pair(object, copy, false, option, err) < 0)
-            return wh_wrap(err, "%s:%u", path, number);
+        if (line.len > 7 && memcmp(line.data, "export ", 7) == 0)
+            line = (struct wh_view){line.data + 7, line.len - 7};
+        struct wh_view name;
+        struct wh_view value;
+        bool pair = wh_view_split(line, '=', &name, &value);
+        name = wh_view_trim(name);
+        if (!pair || name.len == 0) /* the line itself may hold a secret: its number says enough */
+            return wh_fail(err, WH_E_ARGUMENT, "%s: %s:%u: the line is not NAME=VALUE", option, path, number);
+        wh_autofree char *key = wh_view_dup(name);
+        wh_autofree char *given = unquoted(wh_view_trim(value));
+        cJSON_DeleteItemFromObjectCaseSensitive(object, key);
+        cJSON_AddStringToObject(object, key, given);
     }
     return 0;
 }

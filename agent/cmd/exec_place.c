@@ -158,20 +158,26 @@ char **exec_place_environment(const struct exec_options *o, const struct exec_pl
     return env;
 }
 
+const char *exec_place_arch(void)
+{
+    struct utsname u;
+    uname(&u);
+    return wh_streq(u.machine, "aarch64")                               ? "ARM64"
+           : wh_starts_with(u.machine, "arm")                           ? "ARM"
+           : wh_streq(u.machine, "i686") || wh_streq(u.machine, "i386") ? "X86"
+                                                                        : "X64";
+}
+
 cJSON *exec_place_runner(const char *work)
 {
     struct utsname u;
     uname(&u);
-    const char *arch = wh_streq(u.machine, "aarch64")                               ? "ARM64"
-                       : wh_starts_with(u.machine, "arm")                           ? "ARM"
-                       : wh_streq(u.machine, "i686") || wh_streq(u.machine, "i386") ? "X86"
-                                                                                    : "X64";
     cJSON *runner = cJSON_CreateObject();
     wh_json_add_string(runner, "name", u.nodename);
     wh_json_add_string(runner, "machine", u.nodename);
     wh_json_add_string(runner, "version", WH_VERSION);
     wh_json_add_string(runner, "os", "Linux");
-    wh_json_add_string(runner, "arch", arch);
+    wh_json_add_string(runner, "arch", exec_place_arch());
     wh_json_add_string(runner, "workDir", work);
     return runner;
 }

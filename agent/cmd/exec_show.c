@@ -19,6 +19,8 @@ struct exec_show {
     struct wh_progress *progress;
     bool quiet, color;
     unsigned jobs;
+    unsigned ends[WH_GRAPH_SKIPPED + 1]; /* by result */
+    uint64_t started;
     struct wh_str out;
 };
 
@@ -38,8 +40,11 @@ struct exec_show *exec_show_new(enum exec_style style, struct wh_masker *masker,
     s->masker = masker;
     s->quiet = quiet;
     s->color = wh_color_ok(STDOUT_FILENO);
-    if (style == EXEC_TTY)
+    s->started = wh_mono_ns();
+    if (style == EXEC_TTY) {
         s->progress = wh_progress_new(WH_STYLE_TTY, STDOUT_FILENO, NULL);
+        wh_progress_title(s->progress, "Running");
+    }
     return s;
 }
 
@@ -236,6 +241,7 @@ void exec_show_end(struct exec_show_job *j, const char *result, uint64_t took_ns
     }
     char took[32];
     wh_duration_text(took_ns, took);
+    s->ends[wh_graph_result_parse(result)]++;
     if (s->style == EXEC_JSON)
         say_job(s, j->name, "completed", wh_graph_result_text(wh_graph_result_parse(result)), NULL, took_ns);
     else if (!s->quiet && s->style != EXEC_TTY)
@@ -256,9 +262,10 @@ void exec_show_note(struct exec_show *s, const char *name, enum wh_graph_result 
                                         [WH_GRAPH_SKIPPED] = "is skipped"};
     wh_autofree char *shown = wh_mask_text(s->masker, name);
     wh_autofree char *why = reason ? wh_mask_text(s->masker, reason) : NULL;
+    s->ends[result]++;
     if (s->style == EXEC_JSON)
         say_job(s, shown, "completed", wh_graph_result_text(result), why, 0);
-    else if (s->style == EXEC_TTY && !why)
+    else if (s->style == EXEC_TTY && result != WH_GRAPH_FAILURE)
         return;
     else if (result == WH_GRAPH_FAILURE || !s->quiet)
         exec_show_say(s, "job '%s' %s%s%s", shown, words[result], why ? ": " : "", why ? why : "");
@@ -290,14 +297,35 @@ void exec_show_tick(struct exec_show *s)
         wh_progress_tick(s->progress);
 }
 
+/* "3 jobs succeeded, 1 failed, 2 were skipped in 12.3s" */
+static void say_sum(const struct exec_show *s)
+{
+    static const struct {
+        enum wh_graph_result result;
+        const char *words;
+    } parts[] = {{WH_GRAPH_SUCCESS, "succeeded"},
+                 {WH_GRAPH_FAILURE, "failed"},
+                 {WH_GRAPH_CANCELLED, "cancelled"},
+                 {WH_GRAPH_SKIPPED, "skipped"}};
+    wh_autostr text = {0};
+    for (size_t i = 0; i < WH_COUNT(parts); i++)
+        if (s->ends[parts[i].result] > 0)
+            wh_str_addf(&text, "%s%u %s", text.len > 0 ? ", " : "", s->ends[parts[i].result], parts[i].words);
+    char took[32];
+    fprintf(stderr, "wherry: jobs: %s in %s\n", wh_str_text(&text),
+            wh_duration_text(wh_mono_ns() - s->started, took));
+}
+
 void exec_show_finish(struct exec_show *s, const char *result)
 {
     if (s->progress)
         wh_progress_finish(s->progress, wh_streq(result, "success"));
-    if (s->style != EXEC_JSON)
-        return;
-    cJSON *json = new_event("run", NULL);
-    cJSON_AddStringToObject(json, "result", result);
-    say_event(s, json);
-    flush(s);
+    if (s->style == EXEC_JSON) {
+        cJSON *json = new_event("run", NULL);
+        cJSON_AddStringToObject(json, "result", result);
+        say_event(s, json);
+        flush(s);
+    } else if (!s->quiet && (s->style == EXEC_PLAIN || s->style == EXEC_TTY)) {
+        say_sum(s);
+    }
 }

@@ -42,6 +42,7 @@ struct wh_progress {
     int fd;
     bool color;
     char *header;
+    const char *title;           /* tty */
     struct pg_vertex **vertices; /* in order of number */
     size_t nvertices;
     struct pg_vertex *last; /* of the last event */

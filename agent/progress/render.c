@@ -36,7 +36,13 @@ struct wh_progress *wh_progress_new(enum wh_progress_style style, int fd, const 
     p->fd = fd;
     p->color = wh_color_ok(fd);
     p->header = wh_strdup(header);
+    p->title = "Building";
     return p;
+}
+
+void wh_progress_title(struct wh_progress *p, const char *title)
+{
+    p->title = title;
 }
 
 static void feed_json(struct wh_progress *p, const struct wh_progress_event *ev)

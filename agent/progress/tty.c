@@ -158,7 +158,7 @@ static void build_frame(struct wh_progress *p, struct frame *f, int64_t now, boo
     for (size_t i = 0; i < p->nvertices; i++)
         done += p->vertices[i]->ended;
     wh_autostr head = {0};
-    wh_str_add(&head, "[+] Building ");
+    wh_str_addf(&head, "[+] %s ", p->title);
     pg_add_seconds(&head, now - p->first, 1);
     wh_str_addf(&head, " (%zu/%zu)%s", done, p->nvertices, last && done == p->nvertices ? " FINISHED" : "");
     unsigned skip = f->skip;

@@ -320,16 +320,33 @@ static void make_jobs(struct wh_graph_node *node, const struct strategy *s)
     for (size_t i = 0; i < node->njobs; i++) {
         struct wh_graph_job *job = node->jobs[i];
         wh_autoerror err = {0};
-        if (fill_job(job, s->has_matrix ? s->matrix.rows[job->index].suffix : "", &err) < 0)
+        bool known = fill_job(job, s->has_matrix ? s->matrix.rows[job->index].suffix : "", &err) == 0;
+        if (!known && !g->options.plan)
             wh_graph_fail(job, wh_error_text(&err));
     }
+}
+
+/* In a plan there are no outputs: what asks for them can't be told before. */
+static bool depends_on_outputs(const struct wh_graph_node *node, const struct wh_yaml *at, unsigned depth)
+{
+    if (!node->scope->graph->options.plan || !at || depth > WH_MAX_YAML_DEPTH)
+        return false;
+    if (at->kind == WH_YAML_SCALAR)
+        return strstr(at->text, "needs") && strstr(at->text, "outputs");
+    for (size_t i = 0; i < at->nitems; i++)
+        if (depends_on_outputs(node, at->items[i], depth + 1))
+            return true;
+    return false;
 }
 
 void graph_node_reach(struct wh_graph_node *node)
 {
     wh_autoerror err = {0};
     node->expanded = true;
-    int wanted = graph_condition(node, &err);
+    bool open = depends_on_outputs(node, wh_yaml_get(node->yaml, "if"), 0);
+    if (open)
+        graph_set_reason(node, "whether it runs depends on outputs");
+    int wanted = open ? 1 : graph_condition(node, &err);
     if (wanted < 0) {
         graph_node_end(node, WH_GRAPH_FAILURE, wh_error_text(&err));
         return;
@@ -342,8 +359,11 @@ void graph_node_reach(struct wh_graph_node *node)
                                              : "a job that it needs did not succeed");
         return;
     }
-    struct strategy s;
-    if (read_strategy(node, &s, &err) < 0) {
+    struct strategy s = {.fail_fast = true};
+    if (depends_on_outputs(node, wh_yaml_get(node->yaml, "strategy"), 0)) {
+        graph_set_reason(node, "its matrix depends on outputs: it may become several");
+        make_jobs(node, &s);
+    } else if (read_strategy(node, &s, &err) < 0) {
         graph_node_end(node, WH_GRAPH_FAILURE, wh_error_text(&err));
     } else {
         node->fail_fast = s.fail_fast;

@@ -428,3 +428,123 @@ def test_input_for_another_event(wherry: Wherry, tree: Path) -> None:
     write(tree, ci=flow(a=job("true")))
     done = execute(wherry, tree, ".github/workflows/ci.yml", "--input", "a=b")
     assert done.returncode == 2 and "--input is for the event workflow_dispatch" in done.stderr
+
+
+# ---- without running; displays ----
+
+PLANNED = """\
+name: Planned
+on: {push: , workflow_dispatch: {inputs: {who: {default: me}}}}
+env: {TOP: "top-${{ github.ref_name }}"}
+jobs:
+  plan:
+    runs-on: [self-hosted, linux]
+    outputs: {list: "${{ steps.a.outputs.list }}"}
+    steps:
+      - {id: a, name: "Plan for ${{ vars.WHO }}", run: "echo list=[1] >> $GITHUB_OUTPUT; touch /tmp/planned-ran"}
+      - {uses: actions/checkout@v4, with: {ref: "${{ github.sha }}", token: "${{ secrets.PASS }}"}, if: "github.event_name == 'release'"}
+      - {run: "echo ${{ steps.a.outputs.list }}", if: "steps.a.outcome == 'success'"}
+  build:
+    needs: plan
+    strategy: {matrix: {v: "${{ fromJSON(needs.plan.outputs.list) }}"}}
+    runs-on: x
+    steps: [{run: "echo ${{ matrix.v }}"}]
+  rows:
+    strategy: {matrix: {os: [a, b]}}
+    runs-on: x
+    timeout-minutes: 5
+    concurrency: "g-${{ matrix.os }}"
+    env: {OWN: "${{ matrix.os }}/${{ secrets.PASS }}"}
+    steps: [{run: "echo ${{ env.OWN }} ${{ env.TOP }}"}]
+  off:
+    if: github.ref_name == 'nothing'
+    runs-on: x
+    steps: [{run: "true"}]
+  later:
+    needs: [build, rows]
+    if: needs.build.outputs.x != ''
+    uses: ./.github/workflows/called.yml
+"""
+CALLED_PLAN = "on: workflow_call\njobs: {inner: {runs-on: x, steps: [{run: 'true'}]}}\n"
+
+
+def test_dry_run(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci=PLANNED, called=CALLED_PLAN)
+    done = execute(wherry, tree, ".github/workflows/ci.yml", "--dry-run", "--var", "WHO=them", "--secret", "PASS=hunter2hunter2")
+    said = done.stdout
+    assert done.returncode == 0 and "hunter2" not in said + done.stderr, said + done.stderr
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tree, capture_output=True, text=True, check=True).stdout.strip()
+    for text in ("ci.yml: Planned, push, refs/heads/main\n", "runs-on:      self-hosted, linux\n", "env TOP:      top-main\n", "1. Plan for them\n",
+                 "2. Run actions/checkout@v4\n", f"with ref:     {head}\n", "with token:   ***\n", "(false: it is skipped)\n",
+                 "run:          ${{ format('echo {0}', steps.a.outputs.list) }}\n", "output list:  ${{ steps.a.outputs.list }}\n", "env OWN:      a/***\n", "run:          echo b/*** top-main\n",
+                 "concurrency:  g-b\n", "timeout:      5 minutes\n", "it may become several", "skipped: its condition is false", "whether it runs depends on outputs",
+                 "later / inner\n", "uses:         ./.github/workflows/called.yml\n", "needs:        build, rows\n"):
+        assert text in said, (text, said)
+    assert said.index("\nplan\n") < said.index("\nbuild\n") < said.index("\nlater\n")
+    assert not (tree.parent / "work").exists() and not Path("/tmp/planned-ran").exists()
+    given = execute(wherry, tree, ".github/workflows/ci.yml", "-n", "workflow_dispatch", "--input", "who=you")
+    assert "input who: you\n" in given.stdout
+
+
+def test_graph(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci=PLANNED, called=CALLED_PLAN)
+    done = execute(wherry, tree, ".github/workflows/ci.yml", "--graph")
+    lines = done.stdout.split("\n")
+    assert done.returncode == 0 and lines[0] == "Planned (.github/workflows/ci.yml)"
+    assert lines[2] == " │ plan │ │ rows ×2 │ │ off (skipped) │" and " │ build │" in lines and " │ later → ./.github/workflows/called.yml │" in lines
+    assert "later (.github/workflows/called.yml)" in lines and " │ inner │" in lines
+    assert len(lines[1]) == len(lines[2]) == len(lines[3])
+
+
+def test_plan_of_what_can_not_be(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci="on: push\njobs: {a: {uses: ./.github/workflows/none.yml}}\n")
+    done = execute(wherry, tree, ".github/workflows/ci.yml", "--dry-run")
+    assert done.returncode == 1 and "none.yml" in done.stdout
+
+
+def test_terminal_display(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci=flow(a=job("echo hello from a"), b=job("echo a tail of b; exit 4", needs="a"), c=job("true", needs="b")))
+    done = execute(wherry, tree, ".github/workflows/ci.yml", "--progress", "tty")
+    assert done.returncode == 1
+    assert "[+] Running" in done.stdout and "=> [a] Run echo hello from a" in done.stdout and "=> ERROR [b] Run echo a tail of b" in done.stdout
+    # The excerpt of what failed stays on the screen.
+    assert re.search(r"> \[b\] Run echo a tail of b.*:\n.*a tail of b", done.stdout, re.S) and "1 succeeded, 1 failed, 1 skipped in" in done.stderr, done.stdout
+
+
+def test_labels_of_other_machines_are_told(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci="on: push\njobs:\n  a: {runs-on: [self-hosted, windows-2022], steps: [{run: 'true'}]}\n  b: {runs-on: {group: g, labels: [gpu]}, steps: [{run: 'true'}]}\n"
+                   "  c: {runs-on: ubuntu-24.04, steps: [{run: 'true'}]}\n")
+    done = execute(wherry, tree, ".github/workflows/ci.yml")
+    assert done.returncode == 0 and "job 'a' asks for a machine with the label windows-2022" in done.stderr and "the label g, gpu" in done.stderr
+    assert "'c' asks" not in done.stderr
+
+
+def test_secrets_in_names(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci=flow(a=job("true", strategy="{matrix: {v: [hunter2hunter2, y]}}"), b=job("true", **{"if": "github.token == 'hunter2hunter2' && fromJSON('hunter2hunter2')"})))
+    for style in ("plain", "tty", "json"):
+        done = execute(wherry, tree, ".github/workflows/ci.yml", "--secret", "P=hunter2hunter2", "--progress", style)
+        assert "hunter2" not in done.stdout + done.stderr and "a (***)" in done.stdout, done.stdout + done.stderr
+
+
+def test_variables_and_secrets_from_files(wherry: Wherry, tree: Path) -> None:
+    write(tree, ci=flow(a=job("echo \"${{ vars.ONE }} ${{ vars.TWO }} ${{ secrets.S && 1 }} $E\"; echo \"${{ toJSON(vars) }}\"")))
+    place = tree.parent
+    (place / "vars").write_text("# comment\nONE=1\n\n TWO = x=y\nexport Q=\"a\\nb\\\"c\"\nR='as is\\n'\n")
+    (place / "secrets").write_text("S='abcdef'\n")
+    (place / "env").write_text("E=from-file\n")
+    done = execute(wherry, tree, ".github/workflows/ci.yml", "--var-file", str(place / "vars"), "--secret-file", str(place / "secrets"), "--env-file", str(place / "env"))
+    assert done.returncode == 0 and "\n1 x=y 1 from-file\n{\n  ONE: 1,\n  TWO: x=y,\n" in done.stdout, done.stdout
+    assert '"Q": "a\\nb\\"c"' in done.stdout and '"R": "as is\\\\n"' in done.stdout, done.stdout
+    (place / "vars").write_text("ONE=1\nnothing\n")
+    bad = execute(wherry, tree, ".github/workflows/ci.yml", "--var-file", str(place / "vars"))
+    assert bad.returncode == 2 and "vars:2" in bad.stderr
+
+
+@pytest.mark.parametrize("arguments,said", [
+    (["--max-parallel", "0"], "--max-parallel 0"), (["--progress", "loud"], "--progress loud"), (["--matrix", "x"], "KEY:VALUE"),
+    (["--server", "ftp://x"], "--server ftp://x"), (["push", "pull_request"], "the event is 'push' already"), (["--typo"], "typo"),
+])
+def test_bad_options(wherry: Wherry, tree: Path, arguments: list[str], said: str) -> None:
+    write(tree, ci=flow(a=job("true")))
+    done = execute(wherry, tree, *arguments)
+    assert done.returncode == 2 and said in done.stderr, done.stderr

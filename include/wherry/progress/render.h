@@ -15,6 +15,8 @@ struct wh_progress;
 /* fd is borrowed (mostly 2). header (NULL: none) is what plain progress says as #0: `building with "NAME"
  * instance using DRIVER driver`. */
 struct wh_progress *wh_progress_new(enum wh_progress_style style, int fd, const char *header);
+/* What the terminal display says is going on, instead of "Building"; a constant. */
+void wh_progress_title(struct wh_progress *p, const char *title);
 void wh_progress_feed(struct wh_progress *p, const struct wh_progress_event *event);
 /* The terminal display: call about ten times a second while the build runs. Nothing for the others. */
 void wh_progress_tick(struct wh_progress *p);

@@ -101,6 +101,9 @@ struct wh_graph_options {
     const cJSON *vars; /* borrowed as long as the graph lives */
     const char *token; /* as well; NULL: "" */
     const cJSON *rows; /* --matrix: key -> array of texts; other rows are left out. NULL: all */
+    /* Nothing really runs: conditions and matrices that depend on outputs are taken as true, and as one row;
+     * the node's reason says so. */
+    bool plan;
     /* A job was skipped, cancelled or failed without having been offered: job NULL if it never got so far. */
     void (*on_end)(void *arg, struct wh_graph_node *node, struct wh_graph_job *job);
     void *arg;
