@@ -85,9 +85,10 @@ static const char *cache_type(const char *item, char *buf, size_t size)
     return buf;
 }
 
-/* cache-from is about speed alone: the local store stands in for all of it. cache-to is for others to read:
- * only gha, which the local store is, and inline can be left out without a loss here. */
-static int check_caches(struct wh_action_run *run, const char *input, bool *gha, struct wh_error *err)
+/* gha is answered by the local store, as are the caches that only make a build faster; registry and inline
+ * are made and read. */
+static int check_caches(struct wh_action_run *run, const char *input, bool *gha, char ***out,
+                        struct wh_error *err)
 {
     wh_autostrv char **items = wh_input_list(wh_action_input(run, input), WH_LIST_LINE);
     for (char **item = items; item && *item; item++) {
@@ -97,21 +98,25 @@ static int check_caches(struct wh_action_run *run, const char *input, bool *gha,
             return wh_fail(err, WH_E_ARGUMENT, "Input '%s': type required form> \"%s\"", input, *item);
         if (strcmp(type, "gha") == 0)
             *gha = true;
+        else if (strcmp(type, "registry") == 0 || strcmp(type, "inline") == 0)
+            wh_strv_add(out, *item);
         else if (strcmp(input, "cache-to") == 0)
-            return wh_fail(
-                err, WH_E_UNSUPPORTED,
-                "Input 'cache-to': type=%s is not supported yet by wherry (type=gha is, by the local store)",
-                type);
+            return wh_fail(err, WH_E_UNSUPPORTED,
+                           "Input 'cache-to': type=%s is not supported yet by wherry (registry, inline, and "
+                           "gha by the local "
+                           "store, are)",
+                           type);
         else
             wh_action_notice("cache-from type=%s is not read: wherry answers from its local store", type);
     }
     return 0;
 }
 
-static int read_caches(struct wh_action_run *run, struct wh_error *err)
+static int read_caches(struct wh_action_run *run, struct wh_build_request *r, struct wh_error *err)
 {
     bool gha = false;
-    if (check_caches(run, "cache-from", &gha, err) < 0 || check_caches(run, "cache-to", &gha, err) < 0)
+    if (check_caches(run, "cache-from", &gha, &r->cache_from, err) < 0 ||
+        check_caches(run, "cache-to", &gha, &r->cache_to, err) < 0)
         return -1;
     if (gha)
         wh_action_print(
@@ -394,7 +399,7 @@ int wh_build_push_inputs(struct wh_action_run *run, struct wh_push_plan *plan, s
         add_outputs(run, plan, err) < 0 || load_context(run, r, err) < 0 || add_contexts(run, r, err) < 0)
         return -1;
     add_attests(run, r);
-    return read_caches(run, err);
+    return read_caches(run, r, err);
 }
 
 void wh_push_plan_clear(struct wh_push_plan *plan)

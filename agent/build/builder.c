@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "build/cache.h"
 #include "build/engine.h"
 #include "build/output.h"
 
@@ -100,13 +101,15 @@ static int solve(struct build *b, cJSON *result, struct wh_error *err)
     if (open_store(b, err) < 0 || load_dockerfile(b, err) < 0 || load_ignore_files(b, err) < 0)
         return -1;
     wh_df_lint(b->df);
-    if (make_plan(b, err) < 0 || outputs_prepare(b, err) < 0 || stages_prepare(b, err) < 0 ||
-        warn(b, err) < 0)
+    if (make_plan(b, err) < 0 || outputs_prepare(b, err) < 0 || cache_export_check(b, err) < 0)
+        return -1;
+    cache_import(b);
+    if (stages_prepare(b, err) < 0 || warn(b, err) < 0)
         return -1;
     int status = stages_run(b, err);
     if (blobs_finish(b, status == 0 ? err : NULL) < 0)
         status = -1;
-    return status == 0 ? build_export(b, result, err) : -1;
+    return status == 0 && build_export(b, result, err) == 0 ? cache_export(b, err) : -1;
 }
 
 static void add_failure(struct build *b, cJSON *result, const struct wh_error *err)
@@ -143,6 +146,7 @@ static void build_clear(struct build *b)
     wh_http_client_free(b->http);
     for (size_t i = 0; i < WH_COUNT(b->ignores); i++)
         wh_ignore_free(b->ignores[i]);
+    cache_import_clear(b);
     wh_oci_free(b->oci);
     wh_registry_free(b->registry);
     wh_scopes_clear(&b->scopes);

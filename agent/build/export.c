@@ -2,7 +2,7 @@
  * archives (builder.md §5, §6). */
 #include <unistd.h>
 
-#include "build/output.h"
+#include "build/cache.h"
 
 #include "wherry/base/clock.h"
 #include "wherry/container/rootfs.h"
@@ -97,6 +97,8 @@ static int make_image(struct exporting *x, struct wh_error *err)
     }
     if (status == 0)
         status = add_history(x, config, err);
+    wh_autofree char *cache = status == 0 ? cache_inline(x->b, layers, state->n) : NULL;
+    wh_json_add_string(config, WH_CACHE_INLINE, cache);
     if (status == 0)
         status = wh_export_image_build(config, layers, state->n, x->o->docker,
                                        x->o->annotations[ANNOTATION_MANIFEST], &x->images[0], err);
@@ -126,6 +128,9 @@ static int open_blob(void *data, const struct wh_digest *digest, struct wh_error
     const struct state *state = &x->target->state;
     for (size_t i = 0; i < state->n; i++) { /* a base layer that was never fetched */
         const struct layer *layer = &state->layers[i];
+        const struct wh_oci_layer *there = cache_layer(layer);
+        if (there && wh_digest_eq(&there->descriptor.digest, digest))
+            return cache_fetch(x->b, layer, err) < 0 ? -1 : wh_blob_open(x->b->store, digest, NULL, err);
         if (!layer->image || !wh_digest_eq(&layer->image->layers[layer->nth].descriptor.digest, digest))
             continue;
         struct wh_oci *oci = build_oci(x->b, err);
@@ -139,6 +144,13 @@ static int open_blob(void *data, const struct wh_digest *digest, struct wh_error
 static char *mount_from(void *data, const char *host, const struct wh_digest *digest)
 {
     struct exporting *x = data;
+    const struct state *state = &x->target->state;
+    for (size_t i = 0; i < state->n; i++) { /* an imported layer that never came here is where its cache is */
+        const struct wh_oci_layer *there = cache_layer(&state->layers[i]);
+        if (there && wh_digest_eq(&there->descriptor.digest, digest) &&
+            wh_streq(host, wh_ref_api_host(&state->layers[i].imported->ref)))
+            return wh_strdup(state->layers[i].imported->ref.path);
+    }
     return wh_blob_seen_where(x->b->store, digest, host, NULL);
 }
 

@@ -2,7 +2,7 @@
  * (builder.md §5 Compression, Reproducibility). */
 #include <stdio.h>
 
-#include "build/output.h"
+#include "build/cache.h"
 
 #include "wherry/oci/blob.h"
 #include "wherry/oci/export.h"
@@ -112,6 +112,15 @@ int export_layer(struct build *b, const struct output *o, struct layer *layer, s
         (void)snprintf(seconds, sizeof(seconds), "%lld", (long long)o->epoch);
         out->annotations = cJSON_CreateObject();
         wh_json_add_string(out->annotations, "buildkit/rewritten-timestamp", seconds);
+        return 0;
+    }
+    const struct wh_oci_layer *there = cache_layer(layer);
+    enum wh_compression c;
+    if (there && wh_layer_media_compression(there->descriptor.media_type, &c, NULL) == 0 &&
+        c == o->compression) {
+        wh_descriptor_set(out, wh_layer_media_type(c, o->docker), &there->descriptor.digest,
+                          there->descriptor.size);
+        *diffid = layer->diffid;
         return 0;
     }
     if (blobs_get(b, o, layer, &blob, err) < 0)

@@ -159,8 +159,9 @@ struct layer {
     int64_t id; /* the tree; 0: not unpacked */
     bool has_diffid;
     struct wh_digest diffid;
-    struct wh_oci_image *image; /* base layers: where to get it; borrowed */
-    size_t nth;                 /* its place in image */
+    struct wh_oci_image *image;    /* base layers: where to get it; borrowed */
+    struct wh_oci_image *imported; /* an imported cache that has it; borrowed */
+    size_t nth;                    /* its place in image or imported */
     const char *source; /* a named context that a stage stands on, borrowed from the request; NULL: none */
     int64_t created;    /* ns; 0 for a base's */
 };
@@ -243,7 +244,9 @@ struct build {
     pthread_cond_t changed; /* a stage ended */
     bool failed; /* guarded by lock: the first error is kept, the others come from the cancellation */
     struct wh_error error;
-    struct wh_df_range where; /* of the error, line 0: none */
+    struct wh_df_range where;      /* of the error, line 0: none */
+    struct imported *imported[16]; /* caches of cache-from; made before any thread, then only read */
+    size_t nimported;
     struct attest {
         bool provenance, max, inline_only, reproducible, sbom;
         char *builder_id; /* owned; NULL: "" */

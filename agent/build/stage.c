@@ -1,6 +1,6 @@
 /* Stages before anything runs: evaluated in the order of their dependencies, keyed, and looked up (builder.md
  * §2, §3). */
-#include "build/solve.h"
+#include "build/cache.h"
 
 /* What a stage stands on, as a key: an image by its layers alone, so that another tag of the same layers
  * hits. */
@@ -83,6 +83,8 @@ static int look_up(struct build *b, struct stage *s, const struct wh_df_step *st
     if (check_entitlements(b, step, err) < 0 || step_definition_key(b, s, node, parent, err) < 0)
         return -1;
     int found = s->no_cache ? 0 : step_lookup(b, node->by_ref, &node->key, &node->layer, err);
+    if (found == 0 && !s->no_cache)
+        found = cache_find(b, &node->key, &node->layer);
     node->state = found == 1 ? NODE_HIT : NODE_MISS;
     return found < 0 ? -1 : 0;
 }

@@ -1,5 +1,5 @@
 /* A stack of layers: what a stage has come to. */
-#include "build/solve.h"
+#include "build/cache.h"
 
 void state_clear(struct state *s)
 {
@@ -74,6 +74,11 @@ static int unpack_own(struct build *b, struct layer *layer, struct wh_error *err
     if (layer->id != 0)
         return layer->id > 0 ? 0 : -1;
     int found = wh_layer_blob(b->store, &layer->diffid, NULL, -2, &blob, err);
+    if (found == 0 && layer->imported) {
+        const struct wh_descriptor *d = &cache_layer(layer)->descriptor;
+        found = cache_fetch(b, layer, err) < 0 ? -1 : 1;
+        blob = (struct wh_layer_blob){.digest = d->digest, .size = (uint64_t)d->size};
+    }
     if (found < 0)
         return -1;
     if (found == 0)

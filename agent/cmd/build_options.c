@@ -34,6 +34,7 @@ enum option_id {
     OPT_PLAIN_HTTP,
     OPT_HELP,
     OPT_IGNORED, /* accepted, without effect here */
+    OPT_CACHE_FROM,
     OPT_PROVENANCE,
     OPT_SBOM,
     OPT_ATTEST,
@@ -80,7 +81,7 @@ static const struct option options[] = {
     {"debug", 'D', false, OPT_IGNORED},
     {"rm", 0, false, OPT_IGNORED},
     {"force-rm", 0, false, OPT_IGNORED},
-    {"cache-from", 0, true, OPT_IGNORED},
+    {"cache-from", 0, true, OPT_CACHE_FROM},
     {"cache-to", 0, true, OPT_CACHE_TO},
     {"provenance", 0, true, OPT_PROVENANCE},
     {"sbom", 0, true, OPT_SBOM},
@@ -130,6 +131,11 @@ void build_usage(void)
         "How\n"
         "      --no-cache             build every step again\n"
         "      --no-cache-filter S    only the steps of these stages (comma list)\n"
+        "      --cache-to SPEC        type=registry,ref=REF[,mode=max] or type=inline: layers for other "
+        "machines; what this\n"
+        "                             machine builds stays in its store anyway\n"
+        "      --cache-from SPEC      type=registry,ref=REF: layers of other machines, fetched only where "
+        "they are needed\n"
         "      --pull                 ask the registry even if the base image is here\n"
         "      --progress STYLE       auto, plain, tty, json or quiet (BUILDKIT_PROGRESS sets it too)\n"
         "  -q, --quiet                print the image id alone\n"
@@ -326,9 +332,10 @@ static int scalar(struct build_options *o, const struct option *opt, const char 
         wh_strv_add(&r->allow, value);
         return 0;
     case OPT_CACHE_TO:
-        if (!strstr(value, "type=gha") && !strstr(value, "type=inline"))
-            return bad(err, opt, value,
-                       "exporting the cache is not supported yet; layers stay in the state folder");
+        wh_strv_add(&r->cache_to, value);
+        return 0;
+    case OPT_CACHE_FROM:
+        wh_strv_add(&r->cache_from, value);
         return 0;
     case OPT_PROVENANCE:
     case OPT_SBOM:

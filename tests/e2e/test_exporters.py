@@ -192,3 +192,9 @@ def test_two_builds_with_a_source_date_are_equal(builder: Builder, place: Path) 
 ])
 def test_refused_by_name(builder: Builder, attrs: str, said: str) -> None:
     assert said in builder.fails("-o", f"type=oci,dest={builder.wherry.folder}/x.tar,{attrs}")
+
+
+def test_attributes_without_effect(builder: Builder) -> None:
+    plain = layout(builder)
+    told = layout(builder, ",unpack=true,store=false,name-canonical=true,prefer-nondist-layers=true,attestation-inline=true,dangling-name-prefix=x")
+    assert told.read(told.root) == plain.read(plain.root)

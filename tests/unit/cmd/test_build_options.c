@@ -43,7 +43,7 @@ static void common(void **state)
     assert_string_equal(o.file, "Docker/file");
     assert_string_equal(o.request->target, "t");
     assert_string_equal(o.request->labels[0], "l=");
-    assert_string_equal(o.request->annotations[0], "k=v");
+    assert_string_equal(o.request->annotations[0], "manifest:k=v");
     assert_true(o.push && o.request->pull && !o.request->no_cache && !o.load);
     assert_int_equal(o.style, WH_STYLE_PLAIN);
     assert_true(o.request->shm_size == (uint64_t)2 << 30);
@@ -105,7 +105,6 @@ static void refusals(void **state)
          "--platform linux/amd64,linux/arm64: only one platform, this machine's, is supported yet"},
         {{"--ssh", "default", "."}, "--ssh is not supported yet by wherry's own builder"},
         {{"--check", "."}, "--check is not supported yet by wherry's own builder"},
-        {{"--provenance=max", "."}, "--provenance max: no attestation is made yet; only `false` is taken"},
         {{"--network=moon", "."}, "--network moon: network mode must be default, host or none"},
         {{"--progress=fast", "."}, "--progress fast: must be auto, plain, tty, json or quiet"},
         {{"--shm-size=big", "."}, "--shm-size big: must be a size, as 64m or 2g"},
@@ -113,10 +112,7 @@ static void refusals(void **state)
         {{"--secret=id=x,env=NOPE_NOPE", "."}, "--secret id=x: the variable NOPE_NOPE is not set"},
         {{"--build-context", "x", "."}, "--build-context x: must be NAME=FOLDER or NAME=docker-image://REF"},
         {{"--build-context", "x=https://y", "."},
-         "--build-context x=https://y: only folders and docker-image:// are supported yet"},
-        {{"--cache-to=type=registry,ref=x", "."},
-         "--cache-to type=registry,ref=x: exporting the cache is not supported yet; layers stay in the state "
-         "folder"}};
+         "--build-context x=https://y: only folders and docker-image:// are supported yet"}};
     for (size_t i = 0; i < WH_COUNT(cases); i++) {
         autooptions o = {0};
         wh_autoerror err = {0};
@@ -126,8 +122,14 @@ static void refusals(void **state)
     }
     autooptions fine = {0};
     assert_int_equal(PARSE(&fine, NULL, "--provenance=false", "--cache-to", "type=gha,mode=max",
-                           "--cache-from=type=gha", "."),
+                           "--cache-from=type=gha", "--sbom", "true", "--attest=type=provenance,mode=max",
+                           "."),
                      0);
+    assert_string_equal(fine.request->attests[0], "type=provenance,disabled=true");
+    assert_string_equal(fine.request->attests[1], "type=sbom");
+    assert_string_equal(fine.request->attests[2], "type=provenance,mode=max");
+    assert_string_equal(fine.request->cache_to[0], "type=gha,mode=max");
+    assert_string_equal(fine.request->cache_from[0], "type=gha");
 }
 
 int main(void)
