@@ -148,7 +148,7 @@ static void finish(const struct unpack *u, int dir, const char *name, struct arc
         (void)!fchownat(dir, name, (uid_t)archive_entry_uid(e), (gid_t)archive_entry_gid(e),
                         AT_SYMLINK_NOFOLLOW);
     if (!link && u->owner)
-        (void)fchmodat(dir, name, mode_of(u, e), 0);
+        (void)!fchmodat(dir, name, mode_of(u, e), 0);
     (void)utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW);
 }
 

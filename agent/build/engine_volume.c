@@ -7,6 +7,7 @@
 
 #include "build/engine.h"
 #include "wherry/base/fs.h"
+#include "wherry/base/log.h"
 #include "wherry/platform/userns.h"
 
 #define MAX_DEPTH 1024 /* of folders on the way to a root */
@@ -82,8 +83,8 @@ static void take_likeness(const struct engine_container *c, const char *target, 
     struct stat st;
     wh_autoclose int there = wh_open_in_root(c->root.fd, target, O_PATH | O_DIRECTORY, 0, false, NULL);
     if (there >= 0 && fstat(there, &st) == 0) {
-        (void)fchown(tree, st.st_uid, st.st_gid);
-        (void)fchmod(tree, st.st_mode & 07777);
+        if (fchown(tree, st.st_uid, st.st_gid) < 0 || fchmod(tree, st.st_mode & 07777) < 0)
+            wh_log_debug("volume at %s: owner and mode of the image's folder: %s", target, strerror(errno));
     }
 }
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "store/upload_internal.h"
+#include "wherry/base/log.h"
 
 struct wh_upload *wh_upload_open(struct wh_store *s, int64_t id, struct wh_error *err)
 {
@@ -61,8 +62,8 @@ void wh_upload_close(struct wh_upload *u)
 void wh_upload_reset(struct wh_upload *u)
 {
     upload_forget(u);
-    (void)ftruncate(u->data, 0);
-    (void)ftruncate(u->log, 0);
+    if (ftruncate(u->data, 0) < 0 || ftruncate(u->log, 0) < 0)
+        wh_log_warning("emptying an upload: %s", strerror(errno));
 }
 
 size_t wh_upload_active(const struct wh_upload *u)
