@@ -55,7 +55,7 @@ static int exclude_of(const struct wh_df_step *step, struct wh_ignore **out, str
 }
 
 /* The fields that don't depend on where the files come from. */
-static void add_fields(const struct wh_df_step *step, struct key *k)
+static void add_fields(const struct wh_df_step *step, const char *epoch, struct key *k)
 {
     key_number(k, step->kind);
     key_text(k, step->workdir);
@@ -67,6 +67,8 @@ static void add_fields(const struct wh_df_step *step, struct key *k)
     key_number(k, step->instr->link);
     if (step->instr->parents)
         key_text(k, "parents");
+    if (step->kind == WH_DF_WORKDIR && epoch)
+        key_text(k, epoch);
     key_number(k, step->instr->unpack);
     key_number(k, step->nfiles);
     for (size_t i = 0; i < step->nfiles; i++) {
@@ -139,7 +141,7 @@ static int remote_fields(struct build *b, const struct wh_df_step *step, struct 
 int add_key(struct build *b, struct stage *s, const struct wh_df_step *step, bool definition, struct key *k,
             struct wh_digest *files, struct wh_error *err)
 {
-    add_fields(step, k);
+    add_fields(step, build_epoch(b), k);
     if (remote_fields(b, step, k, err) < 0)
         return -1;
     if (!has_paths(step))
@@ -164,6 +166,18 @@ static int resolve_owner(struct build *b, int root, bool empty, const char *text
     return 0;
 }
 
+/* With a source date the folder bears it. */
+static int stamp_folder(int root, const char *path, const char *epoch, struct wh_error *err)
+{
+    int64_t seconds = 0;
+    wh_autoclose int fd = inroot_open_dir(root, path, false, err);
+    if (fd < 0)
+        return -1;
+    wh_parse_i64(epoch, 0, INT64_MAX / 1000000000, &seconds);
+    struct timespec times[2] = {{.tv_sec = seconds}, {.tv_sec = seconds}};
+    return futimens(fd, times) < 0 ? wh_fail_errno(err, "set time of /%s", path) : 0;
+}
+
 static int make_workdir(struct build *b, const struct wh_df_step *step, int root, bool empty, uint64_t vertex,
                         struct wh_error *err)
 {
@@ -177,7 +191,9 @@ static int make_workdir(struct build *b, const struct wh_df_step *step, int root
     bool created;
     if (inroot_resolve(root, step->workdir, true, false, &path, err) < 0)
         return -1;
-    return copy_make_dirs(root, path, uid, gid, -1, &created, err);
+    if (copy_make_dirs(root, path, uid, gid, -1, &created, err) < 0)
+        return -1;
+    return created && build_epoch(b) ? stamp_folder(root, path, build_epoch(b), err) : 0;
 }
 
 static int copy_paths(struct build *b, struct stage *s, const struct wh_df_step *step, struct copy *c,

@@ -1,4 +1,5 @@
 /* The builder process: one request, one build, one result. */
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -6,6 +7,7 @@
 #include "build/engine.h"
 #include "build/output.h"
 
+#include "wherry/base/fs.h"
 #include "wherry/base/log.h"
 #include "wherry/net/http.h"
 
@@ -23,9 +25,52 @@ static int open_store(struct build *b, struct wh_error *err)
     return 0;
 }
 
+/* Of a context that is fetched: the Dockerfile lies in it. */
+static int read_remote(struct build *b, const struct wh_build_context *context, struct wh_str *out,
+                       struct wh_error *err)
+{
+    struct remote remote;
+    struct from from;
+    const char *name = b->request->dockerfile_path;
+    if (context_remote(b, context, &remote, err) < 0 || from_open_tree(b, remote.layer, &from, err) < 0)
+        return -1;
+    wh_autofree char *path = NULL;
+    int status = inroot_resolve(from.root, name ? name : "Dockerfile", true, false, &path, err);
+    wh_autoclose int fd =
+        status == 0 ? wh_open_in_root(from.root, path, O_RDONLY | O_NOFOLLOW, 0, false, NULL) : -1;
+    if (fd < 0 && status == 0 && !name)
+        fd = wh_open_in_root(from.root, "dockerfile", O_RDONLY | O_NOFOLLOW, 0, false, NULL);
+    if (fd < 0 && status == 0)
+        status = wh_fail(err, WH_E_NOT_FOUND, "failed to read dockerfile: open %s: no such file or directory",
+                         name ? name : "Dockerfile");
+    if (status == 0)
+        status = wh_read_fd(fd, WH_MAX_DOCKERFILE_BYTES, "Dockerfile", out, err);
+    if (from_close(&from, status == 0 ? err : NULL) < 0)
+        status = -1;
+    return status;
+}
+
+static int fetch_dockerfile(struct build *b, struct wh_error *err)
+{
+    for (size_t i = 0; i < b->request->ncontexts; i++) {
+        const struct wh_build_context *c = &b->request->contexts[i];
+        if (strcmp(c->name, "context") != 0 || !c->value)
+            continue;
+        wh_autostr text = {0};
+        if (read_remote(b, c, &text, err) < 0)
+            return -1;
+        b->request->dockerfile_len = text.len;
+        b->request->dockerfile = wh_str_steal(&text);
+        return 0;
+    }
+    return wh_fail(err, WH_E_PROTOCOL, "build request: the Dockerfile's text is missing");
+}
+
 static int load_dockerfile(struct build *b, struct wh_error *err)
 {
     const struct wh_build_request *r = b->request;
+    if (!r->dockerfile && fetch_dockerfile(b, err) < 0)
+        return -1;
     wh_autofree char *title = wh_printf("[internal] load build definition from %s", r->dockerfile_name);
     uint64_t vertex = report_start(&b->report, title, NULL);
     int status = wh_df_parse(r->dockerfile, r->dockerfile_len, r->dockerfile_name, &b->df, &b->where, err);
@@ -53,7 +98,8 @@ static int choose_platform(struct build *b, struct wh_error *err)
     char text[100];
     wh_platform_host(&host);
     if (b->request->platform) {
-        if (wh_platform_parse(b->request->platform, &wanted, err) < 0)
+        if (wh_df_platform_check(b->request->platform, err) < 0 ||
+            wh_platform_parse(b->request->platform, &wanted, err) < 0)
             return -1;
         if (wh_platform_rank(&host, &wanted) < 0)
             return wh_fail(err, WH_E_UNSUPPORTED, "platform %s is not supported yet on this machine (%s)",
@@ -78,35 +124,98 @@ static int make_plan(struct build *b, struct wh_error *err)
     return wh_df_plan_new(b->df, &b->options, &b->plan, &b->where, err);
 }
 
-/* What reading, the stage graph and the evaluation of the needed stages found; negative if the file asks for
- * that
- * (`# check=error=true`). */
-static int warn(struct build *b, struct wh_error *err)
+/* A COPY or ADD of what the ignore file leaves out finds nothing. Exceptions (!) make that hard to say. */
+static void warn_ignored(struct build *b, const struct wh_df_result *eval, const struct wh_ignore *ignore)
+{
+    for (size_t i = 0; i < eval->nsteps; i++) {
+        const struct wh_df_step *step = &eval->steps[i];
+        for (size_t k = 0; k < step->nsources && step->from.kind == WH_DF_SOURCE_CONTEXT; k++) {
+            const struct wh_df_copy_source *source = &step->sources[k];
+            if (source->kind != WH_DF_ADD_PATH || !wh_ignore_excludes(ignore, source->path))
+                continue;
+            wh_autofree char *clean = wh_ignore_clean(source->path);
+            wh_df_warn(b->df, "CopyIgnoredFile", step->range,
+                       "Attempting to %s file \"%s\" that is excluded by .dockerignore",
+                       step->kind == WH_DF_ADD ? "Add" : "Copy", clean);
+        }
+    }
+}
+
+/* What reading, the stage graph and the evaluation of the needed stages found. */
+static void warn(struct build *b)
 {
     for (size_t i = 0; i < b->df->nstages; i++) {
-        const struct wh_df_result *eval = b->stages[i].eval;
+        const struct wh_df_result *eval = b->stages ? b->stages[i].eval : NULL;
         for (size_t k = 0; eval && k < eval->nwarnings; k++)
             wh_df_warn(b->df, eval->warnings[k].rule, eval->warnings[k].range, "%s",
                        eval->warnings[k].message);
+        if (eval && b->ignores[0])
+            warn_ignored(b, eval, b->ignores[0]);
     }
+    wh_df_lint_settle(b->df, &b->check);
     for (size_t i = 0; i < b->df->nwarnings; i++) {
         wh_autofree char *text = wh_df_warning_text(&b->df->warnings[i]);
         report_warning(&b->report, 0, text);
     }
-    return wh_df_lint_verdict(b->df, err);
+}
+
+/* The directive's options, or those of the argument in its place. */
+static int read_check(struct build *b, struct wh_error *err)
+{
+    const char *given =
+        b->request->build_args ? wh_env_get(b->request->build_args, "BUILDKIT_DOCKERFILE_CHECK") : NULL;
+    if (wh_df_check_parse(given ? given : b->df->check, &b->check, err) < 0)
+        return wh_wrap(err, "failed to parse check options");
+    return 0;
+}
+
+const char *build_epoch(const struct build *b)
+{
+    return b->request->build_args ? wh_env_get(b->request->build_args, "SOURCE_DATE_EPOCH") : NULL;
+}
+
+static int check_epoch(const struct build *b, struct wh_error *err)
+{
+    const char *epoch = build_epoch(b);
+    int64_t seconds;
+    return !epoch || wh_parse_i64(epoch, 0, INT64_MAX / 1000000000, &seconds)
+               ? 0
+               : wh_fail(err, WH_E_ARGUMENT, "invalid SOURCE_DATE_EPOCH: %s", epoch);
+}
+
+/* Up to where it is known what there is to do; nothing has run. */
+static int prepare(struct build *b, struct wh_error *err)
+{
+    if (check_epoch(b, err) < 0 || open_store(b, err) < 0 || load_dockerfile(b, err) < 0 ||
+        read_check(b, err) < 0 || load_ignore_files(b, err) < 0)
+        return -1;
+    wh_df_lint(b->df);
+    if (make_plan(b, err) < 0)
+        return -1;
+    if (wh_streq(b->request->call, "targets"))
+        return 0;
+    if (b->request->call)
+        return stages_prepare(b, err);
+    if (outputs_prepare(b, err) < 0 || cache_export_check(b, err) < 0)
+        return -1;
+    cache_import(b);
+    return stages_prepare(b, err);
 }
 
 static int solve(struct build *b, cJSON *result, struct wh_error *err)
 {
-    if (open_store(b, err) < 0 || load_dockerfile(b, err) < 0 || load_ignore_files(b, err) < 0)
+    const char *call = b->request->call;
+    if (call && !call_known(call))
+        return wh_fail(err, WH_E_ARGUMENT, "unsupported request frontend.%s: unsupported request frontend.%s",
+                       call, call);
+    int status = prepare(b, err);
+    if (b->df && (status == 0 || wh_streq(call, "check")))
+        warn(b);
+    if (call)
+        return call_answer(b, result, status, err);
+    if (status < 0 || wh_df_lint_verdict(b->df, &b->check, err) < 0)
         return -1;
-    wh_df_lint(b->df);
-    if (make_plan(b, err) < 0 || outputs_prepare(b, err) < 0 || cache_export_check(b, err) < 0)
-        return -1;
-    cache_import(b);
-    if (stages_prepare(b, err) < 0 || warn(b, err) < 0)
-        return -1;
-    int status = stages_run(b, err);
+    status = stages_run(b, err);
     if (blobs_finish(b, status == 0 ? err : NULL) < 0)
         status = -1;
     return status == 0 && build_export(b, result, err) == 0 ? cache_export(b, err) : -1;
@@ -115,14 +224,26 @@ static int solve(struct build *b, cJSON *result, struct wh_error *err)
 static void add_failure(struct build *b, cJSON *result, const struct wh_error *err)
 {
     wh_json_add_string(result, "error", wh_error_text(err));
-    if (b->where.line > 0 && b->df) {
-        wh_autofree char *excerpt = wh_df_excerpt(b->request->dockerfile, b->request->dockerfile_len,
-                                                  b->request->dockerfile_name, b->where, NULL);
-        wh_json_add_string(result, "excerpt", excerpt);
-    } else if (b->where.line > 0) {
-        wh_autofree char *excerpt = wh_df_excerpt(b->request->dockerfile, b->request->dockerfile_len,
-                                                  b->request->dockerfile_name, b->where, wh_error_text(err));
-        wh_json_add_string(result, "excerpt", excerpt);
+    if (b->where.line <= 0 || !b->request->dockerfile)
+        return;
+    wh_autofree char *excerpt = wh_df_excerpt(b->request->dockerfile, b->request->dockerfile_len,
+                                              b->request->dockerfile_name, b->where, NULL);
+    wh_json_add_string(result, "excerpt", excerpt);
+}
+
+static void add_warnings(const struct build *b, cJSON *result)
+{
+    cJSON *list = cJSON_AddArrayToObject(result, "warnings");
+    for (size_t i = 0; b->df && i < b->df->nwarnings && i < WH_MAX_BUILD_WARNINGS; i++) {
+        const struct wh_df_warning *w = &b->df->warnings[i];
+        wh_autofree char *url = wh_df_rule_url(w->rule);
+        cJSON *item = cJSON_CreateObject();
+        wh_json_add_string(item, "rule", w->rule);
+        wh_json_add_string(item, "message", w->message);
+        wh_json_add_string(item, "url", url);
+        wh_json_add_int(item, "line", w->range.line);
+        wh_json_add_int(item, "endLine", w->range.end_line);
+        cJSON_AddItemToArray(list, item);
     }
 }
 
@@ -152,6 +273,7 @@ static void build_clear(struct build *b)
     wh_scopes_clear(&b->scopes);
     wh_strv_free(b->context_names);
     free(b->platform);
+    wh_df_check_clear(&b->check);
     wh_error_clear(&b->error);
 }
 
@@ -164,6 +286,7 @@ static int run_build(struct build *b, cJSON **kept, struct wh_error *err)
     cJSON_AddBoolToObject(result, "ok", status == 0);
     if (status < 0)
         add_failure(b, result, err);
+    add_warnings(b, result);
     build_clear(b);
     wh_store_close(b->store);
     wh_json_add_int(result, "steps", b->steps);

@@ -14,8 +14,34 @@ void wh_build_result_clear(struct wh_build_result *r)
     free(r->digest);
     free(r->config_digest);
     free(r->name);
+    free(r->output);
+    for (size_t i = 0; i < r->nwarnings; i++) {
+        free(r->warnings[i].rule);
+        free(r->warnings[i].message);
+        free(r->warnings[i].url);
+    }
+    free(r->warnings);
     cJSON_Delete(r->descriptor);
     *r = (struct wh_build_result){0};
+}
+
+static void take_warnings(const cJSON *list, struct wh_build_result *out)
+{
+    const cJSON *item;
+    size_t n = WH_MIN((size_t)cJSON_GetArraySize(list), (size_t)WH_MAX_BUILD_WARNINGS);
+    out->warnings = n ? wh_calloc(n, sizeof *out->warnings) : NULL;
+    cJSON_ArrayForEach(item, list)
+    {
+        if (out->nwarnings == n)
+            return;
+        const char *rule = wh_json_string(item, "rule"), *message = wh_json_string(item, "message");
+        out->warnings[out->nwarnings++] =
+            (struct wh_build_warning){.rule = wh_strdup(rule ? rule : ""),
+                                      .message = wh_strdup(message ? message : ""),
+                                      .url = wh_strdup(wh_json_string(item, "url")),
+                                      .line = (int)wh_json_int(item, "line", 0),
+                                      .end_line = (int)wh_json_int(item, "endLine", 0)};
+    }
 }
 
 static void take_result(const cJSON *json, struct wh_build_result *out)
@@ -29,6 +55,9 @@ static void take_result(const cJSON *json, struct wh_build_result *out)
     out->name = wh_strdup(wh_json_string(json, "name"));
     const cJSON *descriptor = wh_json_get(json, "descriptor");
     out->descriptor = descriptor ? cJSON_Duplicate(descriptor, true) : NULL;
+    out->output = wh_strdup(wh_json_string(json, "output"));
+    out->exit_code = (int)wh_json_int(json, "exitCode", 0);
+    take_warnings(wh_json_get(json, "warnings"), out);
     out->steps = (unsigned)wh_json_int(json, "steps", 0);
     out->cached = (unsigned)wh_json_int(json, "cached", 0);
     out->uploaded = (uint64_t)wh_json_int(json, "uploaded", 0);

@@ -92,13 +92,8 @@ int context_layer(struct build *b, const struct wh_build_context *context, struc
     return status;
 }
 
-static int open_context(struct build *b, const struct wh_build_context *context, struct from *out,
-                        struct wh_error *err)
+static int open_context(struct build *b, const struct wh_build_context *context, struct from *out)
 {
-    if (context->value) {
-        struct remote remote;
-        return context_remote(b, context, &remote, err) < 0 ? -1 : from_open_tree(b, remote.layer, out, err);
-    }
     size_t index = (size_t)(context - b->request->contexts);
     *out =
         (struct from){.root = context->dirfd, .no_xdev = true, .context = true, .ignore = b->ignores[index]};
@@ -138,23 +133,38 @@ int from_open_tree(struct build *b, int64_t layer, struct from *out, struct wh_e
     return status;
 }
 
+int from_state(struct build *b, const struct wh_df_source *from, const char *platform, struct state *out,
+               const struct wh_build_context **context, struct wh_error *err)
+{
+    struct wh_oci_image *image;
+    struct remote remote;
+    *context = NULL;
+    if (from->kind == WH_DF_SOURCE_STAGE)
+        state_copy(out, &b->stages[from->stage].state);
+    if (from->kind == WH_DF_SOURCE_STAGE || from->kind == WH_DF_SOURCE_SCRATCH)
+        return 0;
+    if (named_get(b, from, platform, &image, context, err) < 0)
+        return -1;
+    if (image) {
+        state_from_image(out, image);
+    } else if ((*context)->value) {
+        if (context_remote(b, *context, &remote, err) < 0)
+            return -1;
+        state_push(out, &(struct layer){.id = remote.layer});
+        *context = NULL;
+    }
+    return 0;
+}
+
 int from_open(struct build *b, const struct wh_df_source *from, const char *platform, struct from *out,
               struct wh_error *err)
 {
     *out = (struct from){.root = -1};
     struct state state = {0};
-    if (from->kind == WH_DF_SOURCE_STAGE) {
-        state_copy(&state, &b->stages[from->stage].state);
-    } else if (from->kind != WH_DF_SOURCE_SCRATCH) {
-        struct wh_oci_image *image;
-        const struct wh_build_context *context;
-        if (named_get(b, from, platform, &image, &context, err) < 0)
-            return -1;
-        if (context)
-            return open_context(b, context, out, err);
-        state_from_image(&state, image);
-    }
-    int status = open_state(b, &state, out, err);
+    const struct wh_build_context *context;
+    int status = from_state(b, from, platform, &state, &context, err);
+    if (status == 0)
+        status = context ? open_context(b, context, out) : open_state(b, &state, out, err);
     state_clear(&state);
     return status;
 }

@@ -7,6 +7,7 @@
 
 #include "wherry/base/fs.h"
 #include "wherry/base/secret.h"
+#include "wherry/dockerfile/eval.h"
 #include "wherry/dockerfile/ignore.h"
 #include "wherry/dockerfile/parse.h"
 
@@ -44,9 +45,12 @@ void wh_build_request_free(struct wh_build_request *r)
     }
     free(r->dockerfile_name);
     free(r->dockerfile);
+    free(r->dockerfile_path);
     free(r->target);
     free(r->platform);
     free(r->network);
+    free(r->call);
+    free(r->call_format);
     char **lists[] = {r->build_args, r->labels,  r->annotations, r->tags,    r->no_cache_filter, r->allow,
                       r->add_hosts,  r->ulimits, r->plain_http,  r->attests, r->cache_from,      r->cache_to};
     for (size_t i = 0; i < WH_COUNT(lists); i++)
@@ -227,4 +231,26 @@ char *wh_attest_text(const char *kind, const char *value)
     if (strcmp(value, "false") == 0 || strcmp(value, "0") == 0)
         return wh_printf("type=%s,disabled=true", kind);
     return wh_printf("type=%s,%s", kind, value);
+}
+
+char *wh_build_git_context(const char *text)
+{
+    if (wh_git_address(text))
+        return wh_strdup(text);
+    if (!wh_starts_with(text, "github.com/"))
+        return NULL;
+    size_t path = strcspn(text, "?#");
+    bool suffix = path > 4 && strncmp(text + path - 4, ".git", 4) == 0;
+    return wh_printf("https://%.*s%s%s", (int)path, text, suffix ? "" : ".git", text + path);
+}
+
+int wh_build_request_remote(struct wh_build_request *r, const char *address, const char *file,
+                            struct wh_error *err)
+{
+    const char *slash = file ? strrchr(file, '/') : NULL;
+    r->dockerfile_name = wh_strdup(slash ? slash + 1 : file ? file : "Dockerfile");
+    r->dockerfile_path = wh_strdup(file);
+    return wh_build_request_add_context(r, "context", -1, address)
+               ? 0
+               : wh_fail(err, WH_E_LIMIT, "more than %d contexts", WH_MAX_BUILD_CONTEXTS);
 }

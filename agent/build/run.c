@@ -144,22 +144,71 @@ static bool canceled(void *arg)
     return channel_canceled(arg);
 }
 
+/* A cache is another one where it begins with other files, or with another mode or owner, as in BuildKit. */
+static int cache_name(struct mounts *ms, const struct wh_df_mount *m, char **out, struct wh_error *err)
+{
+    if (!m->from_given) {
+        *out = m->has_mode || m->has_uid || m->has_gid
+                   ? wh_printf("%s#%o:%u:%u", m->id, m->mode, m->uid, m->gid)
+                   : wh_strdup(m->id);
+        return 0;
+    }
+    struct key k;
+    struct wh_digest digest;
+    char text[WH_DIGEST_TEXT];
+    key_begin(&k, "cache");
+    key_text(&k, m->source);
+    int status = bind_fields(ms->b, ms->b->plan->stages[ms->s->index].platform, m, false, &k, err);
+    key_end(&k, &digest);
+    *out = status == 0 ? wh_printf("%s#%s", m->id, wh_digest_text(&digest, text)) : NULL;
+    return status;
+}
+
+/* What a new cache begins with. */
+static int seed_cache(struct mounts *ms, const struct wh_df_mount *m, int root, struct wh_error *err)
+{
+    struct build *b = ms->b;
+    struct from from;
+    if (from_open(b, &m->from, b->plan->stages[ms->s->index].platform, &from, err) < 0)
+        return -1;
+    struct source source = {.root = from.root,
+                            .no_xdev = from.no_xdev,
+                            .foreign = from.context,
+                            .whole = !from.context,
+                            .ignore = from.ignore};
+    struct copy c = {.root = root,
+                     .dest = "/",
+                     .own_owner = !from.context,
+                     .xattrs = !from.context,
+                     .cancel = &b->channel.cancel};
+    int status = source_collect(&source, m->source ? m->source : "", err);
+    if (status == 0)
+        status = copy_source(&c, &source, err);
+    source_clear(&source);
+    if (from_close(&from, status == 0 ? err : NULL) < 0)
+        status = -1;
+    return status < 0 ? wh_wrap(err, "--mount=type=cache source") : 0;
+}
+
 static int mount_cache(struct mounts *ms, const struct wh_df_mount *m, struct held *held,
                        struct wh_run_mount *out, struct wh_error *err)
 {
     static const enum wh_sharing sharing[] = {WH_SHARING_SHARED, WH_SHARING_PRIVATE, WH_SHARING_LOCKED};
     struct build *b = ms->b;
-    if (m->from_given)
-        return wh_fail(err, WH_E_UNSUPPORTED, "--mount=type=cache with from= is not supported yet");
-    held->cache =
-        wh_cache_mount_acquire(b->store, (const char *const *)b->scopes.refs, b->scopes.nrefs, m->id,
-                               sharing[m->sharing], ms->s->no_cache, canceled, &b->channel, err);
+    wh_autofree char *name = NULL;
+    if (cache_name(ms, m, &name, err) < 0)
+        return -1;
+    held->cache = wh_cache_mount_acquire(b->store, (const char *const *)b->scopes.refs, b->scopes.nrefs, name,
+                                         sharing[m->sharing], ms->s->no_cache, canceled, &b->channel, err);
     if (!held->cache)
         return -1;
     held->fd = open(wh_cache_mount_path(held->cache), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (held->fd < 0)
         return wh_fail_errno(err, "open cache mount %s", m->id);
-    if (wh_cache_mount_new(held->cache) &&
+    bool fresh = wh_cache_mount_new(held->cache);
+    if (fresh && m->from_given && seed_cache(ms, m, held->fd, err) < 0)
+        return -1;
+    if (fresh && !m->from_given &&
         (fchown(held->fd, m->uid, m->gid) < 0 || fchmod(held->fd, m->mode ? m->mode : 0755) < 0))
         return wh_fail_errno(err, "set owner and mode of cache mount %s", m->id);
     *out = (struct wh_run_mount){
@@ -192,27 +241,36 @@ static int copy_context(struct mounts *ms, const struct wh_df_mount *m, struct h
     return held->fd < 0 ? -1 : 0;
 }
 
-/* A stage's or image's files: a view; writes to it go to a scratch tree that is dropped. */
-static int view_of(struct mounts *ms, const struct wh_df_mount *m, struct held *held, struct wh_error *err)
+/* Writes to a view go to a scratch tree that is dropped. */
+static int writable_view(struct mounts *ms, const struct wh_df_mount *m, struct held *held,
+                         struct wh_error *err)
 {
     struct build *b = ms->b;
+    wh_autofree int64_t *ids = NULL;
+    struct state state = {0};
+    const struct wh_build_context *context;
+    int status = from_state(b, &m->from, b->plan->stages[ms->s->index].platform, &state, &context, err);
+    if (status == 0)
+        status = state_trees(b, &state, &ids, err);
+    size_t n = state.n;
+    state_clear(&state);
+    held->scratch = status == 0 ? wh_tree_begin(b->store, err) : NULL;
+    if (!held->scratch)
+        return -1;
+    struct wh_rootfs_options options = {.layers_fd = wh_layer_layers_fd(b->store),
+                                        .layers = ids,
+                                        .nlayers = n,
+                                        .upper = wh_tree_path(held->scratch),
+                                        .work = wh_tree_work(held->scratch)};
+    return wh_rootfs_mount(&options, &held->writable, err);
+}
+
+/* A stage's, image's or repository's files. */
+static int view_of(struct mounts *ms, const struct wh_df_mount *m, struct held *held, struct wh_error *err)
+{
     int root = held->from.root;
-    if (!m->read_only && m->from.kind == WH_DF_SOURCE_STAGE) {
-        wh_autofree int64_t *ids = NULL;
-        struct state state = {0};
-        state_copy(&state, &b->stages[m->from.stage].state);
-        int status = state_trees(b, &state, &ids, err);
-        size_t n = state.n;
-        state_clear(&state);
-        held->scratch = status == 0 ? wh_tree_begin(b->store, err) : NULL;
-        if (!held->scratch)
-            return -1;
-        struct wh_rootfs_options options = {.layers_fd = wh_layer_layers_fd(b->store),
-                                            .layers = ids,
-                                            .nlayers = n,
-                                            .upper = wh_tree_path(held->scratch),
-                                            .work = wh_tree_work(held->scratch)};
-        if (wh_rootfs_mount(&options, &held->writable, err) < 0)
+    if (!m->read_only) {
+        if (writable_view(ms, m, held, err) < 0)
             return -1;
         root = held->writable.fd;
     }

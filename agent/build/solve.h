@@ -11,6 +11,7 @@
 #include "wherry/base/digest.h"
 #include "wherry/build/request.h"
 #include "wherry/build/setup.h"
+#include "wherry/dockerfile/check.h"
 #include "wherry/dockerfile/eval.h"
 #include "wherry/dockerfile/ignore.h"
 #include "wherry/oci/pull.h"
@@ -229,6 +230,7 @@ struct build {
     struct wh_registry *registry; /* made at the first need; guarded by lock */
     struct wh_oci *oci;
     struct wh_dockerfile *df;
+    struct wh_df_check check;
     struct wh_df_options options;
     char **context_names;
     char *platform;
@@ -260,6 +262,8 @@ struct build {
     unsigned layers_uploaded;
 };
 
+/* SOURCE_DATE_EPOCH among the build's arguments, seconds as text that was checked; NULL: none. */
+const char *build_epoch(const struct build *b);
 /* NULL if the request has no such secret. */
 const struct wh_build_secret *build_secret(const struct build *b, const char *id);
 
@@ -310,6 +314,10 @@ int context_layer(struct build *b, const struct wh_build_context *context, struc
                   struct wh_digest *key, struct wh_error *err);
 /* A read-only view of one tree. */
 int from_open_tree(struct build *b, int64_t layer, struct from *out, struct wh_error *err);
+/* The stack of layers that it is (out zeroed by the caller, who clears it); for a folder: *context, and no
+ * layer. */
+int from_state(struct build *b, const struct wh_df_source *from, const char *platform, struct state *out,
+               const struct wh_build_context **context, struct wh_error *err);
 int from_close(struct from *f, struct wh_error *err);
 /* Adds what identifies the origin: a stage's key (definition) or its stack (content), an image's layers.
  * Context: nothing, its content is what counts. definition: no stage has run yet. */
@@ -330,6 +338,11 @@ int add_key(struct build *b, struct stage *s, const struct wh_df_step *step, boo
             struct wh_digest *files, struct wh_error *err);
 int add_execute(struct build *b, struct stage *s, const struct wh_df_step *step, struct state *state,
                 uint64_t vertex, struct layer *out, struct wh_digest *files, struct wh_error *err);
+
+/* call.c: requests that only read: check, outline, targets. The text, and the exit code that buildx gives, go
+ * into the result. status: how the preparation went. */
+bool call_known(const char *call);
+int call_answer(struct build *b, cJSON *result, int status, struct wh_error *err);
 
 /* export.c */
 int build_export(struct build *b, cJSON *result, struct wh_error *err);

@@ -107,6 +107,22 @@ static int make_nodes(struct build *b, struct stage *s, struct wh_error *err)
     return 0;
 }
 
+static void check_platform(struct build *b, const struct wh_df_plan_stage *ps, const cJSON *config)
+{
+    struct wh_platform is = {0}, wanted;
+    const char *os = wh_json_string(config, "os"), *arch = wh_json_string(config, "architecture");
+    const char *variant = wh_json_string(config, "variant");
+    wh_autofree char *text =
+        wh_printf("%s/%s%s%s", os ? os : "", arch ? arch : "", variant ? "/" : "", variant ? variant : "");
+    char is_text[100], wanted_text[100];
+    if (wh_platform_parse(text, &is, NULL) < 0 || wh_platform_parse(ps->platform, &wanted, NULL) < 0 ||
+        (strcmp(is.os, wanted.os) == 0 && strcmp(is.arch, wanted.arch) == 0))
+        return;
+    wh_df_warn(b->df, "InvalidBaseImagePlatform", ps->stage->from->range,
+               "Base image %s was pulled with platform \"%s\", expected \"%s\" for current build",
+               ps->base.name, wh_platform_text(&is, is_text), wh_platform_text(&wanted, wanted_text));
+}
+
 static int find_base(struct build *b, struct stage *s, struct wh_error *err)
 {
     const struct wh_df_plan_stage *ps = &b->plan->stages[s->index];
@@ -116,6 +132,8 @@ static int find_base(struct build *b, struct stage *s, struct wh_error *err)
     b->where = ps->stage->from->range;
     if (named_get(b, &ps->base, ps->platform, &s->image, &context, err) < 0)
         return -1;
+    if (s->image)
+        check_platform(b, ps, s->image->config);
     return context ? context_layer(b, context, &s->folder, &s->key, err) : 0;
 }
 
@@ -160,7 +178,7 @@ static int prepare(struct build *b, size_t index, struct wh_error *err)
     if (wh_df_eval_stage(b->plan, index, s->image ? s->image->config : NULL, base ? base->eval : NULL,
                          &s->eval, &b->where, err) < 0)
         return -1;
-    return make_nodes(b, s, err);
+    return b->request->call ? 0 : make_nodes(b, s, err);
 }
 
 int stages_prepare(struct build *b, struct wh_error *err)

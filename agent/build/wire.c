@@ -75,11 +75,14 @@ int wh_build_request_send(int channel, const struct wh_build_request *r, struct 
     wh_autojson *json = cJSON_CreateObject();
     wh_json_add_string(json, "type", "build");
     wh_json_add_string(json, "dockerfileName", r->dockerfile_name);
-    wh_autofree char *text = wh_base64(r->dockerfile, r->dockerfile_len);
+    wh_autofree char *text = r->dockerfile ? wh_base64(r->dockerfile, r->dockerfile_len) : NULL;
     wh_json_add_string(json, "dockerfile", text);
+    wh_json_add_string(json, "dockerfilePath", r->dockerfile_path);
     wh_json_add_string(json, "target", r->target);
     wh_json_add_string(json, "platform", r->platform);
     wh_json_add_string(json, "network", r->network);
+    wh_json_add_string(json, "call", r->call);
+    wh_json_add_string(json, "callFormat", r->call_format);
     cJSON_AddBoolToObject(json, "noCache", r->no_cache);
     cJSON_AddBoolToObject(json, "pull", r->pull);
     cJSON_AddBoolToObject(json, "credentials", r->credentials);
@@ -204,9 +207,12 @@ static int get_dockerfile(const cJSON *json, struct wh_build_request *r, struct 
     wh_autostr bytes = {0};
     if (!name)
         return -1;
-    if (!text || !wh_unbase64(text, strlen(text), &bytes))
-        return wh_fail(err, WH_E_PROTOCOL, "build request: the Dockerfile's text is missing");
     r->dockerfile_name = wh_strdup(name);
+    r->dockerfile_path = wh_strdup(wh_json_string(json, "dockerfilePath"));
+    if (!text)
+        return 0; /* it lies in a context that is fetched */
+    if (!wh_unbase64(text, strlen(text), &bytes))
+        return wh_fail(err, WH_E_PROTOCOL, "build request: the Dockerfile's text is damaged");
     r->dockerfile_len = bytes.len;
     r->dockerfile = wh_str_steal(&bytes);
     return 0;
@@ -238,6 +244,8 @@ static int decode(struct wh_frame *frame, struct wh_build_request *r, struct wh_
     r->target = wh_strdup(wh_json_string(json, "target"));
     r->platform = wh_strdup(wh_json_string(json, "platform"));
     r->network = wh_strdup(wh_json_string(json, "network"));
+    r->call = wh_strdup(wh_json_string(json, "call"));
+    r->call_format = wh_strdup(wh_json_string(json, "callFormat"));
     r->no_cache = wh_json_bool(json, "noCache", false);
     r->pull = wh_json_bool(json, "pull", false);
     r->credentials = wh_json_bool(json, "credentials", false);

@@ -183,12 +183,28 @@ static int write_results(const struct run *r, struct wh_error *err)
     return 0;
 }
 
+/* What was asked for, on standard output; progress only where it went wrong. */
+static int report_call(struct run *r)
+{
+    if (r->result.output)
+        fputs(r->result.output, stdout);
+    fflush(stdout);
+    if (!r->result.ok) {
+        fprintf(stderr, "ERROR: failed to build: failed to solve: %s\n%s", r->result.error,
+                r->result.excerpt ? r->result.excerpt : "");
+        return 1;
+    }
+    return r->o->ignore_status ? 0 : r->result.exit_code;
+}
+
 static int report(struct run *r)
 {
     if (r->canceled) {
         fputs("ERROR: failed to build: failed to solve: Canceled: context canceled\n", stderr);
         return 130;
     }
+    if (r->status == 0 && r->o->request->call)
+        return report_call(r);
     if (r->status == 0 && r->result.ok && write_results(r, &r->error) == 0) {
         if (r->o->request->noutputs == 0 && !r->o->quiet)
             fputs("WARNING: No output specified. Build result will only remain in the build cache. To push "
@@ -226,7 +242,7 @@ int build_run(struct build_options *o)
     if (started)
         pthread_join(r.talker, NULL);
     uv_loop_close(&r.loop);
-    wh_progress_finish(r.progress, r.status == 0 && r.result.ok);
+    wh_progress_finish(r.progress, r.status == 0 && r.result.ok && !o->request->call);
     int code = report(&r);
     wh_progress_free(r.progress);
     wh_build_result_clear(&r.result);
@@ -252,6 +268,9 @@ int wh_cmd_build(int argc, char **argv)
             fprintf(stderr, "ERROR: failed to build: %s\n", wh_error_text(&err));
             code = err.code == WH_E_ARGUMENT ? 2 : 1;
         }
+    } else if (err.code == WH_E_NOT_FOUND) { /* something that an option names */
+        fprintf(stderr, "ERROR: failed to build: %s\n", wh_error_text(&err));
+        code = 1;
     } else {
         fprintf(stderr, "wherry build: %s\n`wherry build --help` tells more.\n", wh_error_text(&err));
     }

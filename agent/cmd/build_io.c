@@ -50,10 +50,16 @@ int build_load_context(struct build_options *o, struct wh_error *err)
                            "`-` as PATH takes the Dockerfile from standard input: leave -f out");
         return read_stdin(r, err);
     }
-    if (strstr(o->context, "://") || wh_starts_with(o->context, "git@") ||
-        wh_starts_with(o->context, "github.com/"))
+    wh_autofree char *address = wh_build_git_context(o->context);
+    if (address && from_stdin)
         return wh_fail(err, WH_E_UNSUPPORTED,
-                       "%s: only a folder can be the context yet; clone it and name the folder", o->context);
+                       "a Dockerfile by standard input goes with a folder, not with %s", o->context);
+    if (address)
+        return wh_build_request_remote(r, address, o->file, err);
+    if (strstr(o->context, "://"))
+        return wh_fail(err, WH_E_UNSUPPORTED,
+                       "%s: only a folder or a git repository (https://....git) can be the context",
+                       o->context);
     if (!from_stdin)
         return wh_build_request_load(r, o->context, o->file, err);
     wh_autoclose int fd = open(o->context, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

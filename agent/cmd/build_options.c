@@ -39,6 +39,8 @@ enum option_id {
     OPT_SBOM,
     OPT_ATTEST,
     OPT_CACHE_TO,
+    OPT_CALL,
+    OPT_CHECK,
     OPT_REFUSED
 };
 
@@ -87,8 +89,8 @@ static const struct option options[] = {
     {"sbom", 0, true, OPT_SBOM},
     {"attest", 0, true, OPT_ATTEST},
     {"ssh", 0, true, OPT_REFUSED},
-    {"call", 0, true, OPT_REFUSED},
-    {"check", 0, false, OPT_REFUSED},
+    {"call", 0, true, OPT_CALL},
+    {"check", 0, false, OPT_CHECK},
     {"cgroup-parent", 0, true, OPT_REFUSED},
     {"device", 0, true, OPT_REFUSED},
     {"policy", 0, true, OPT_REFUSED},
@@ -99,7 +101,7 @@ static const struct option options[] = {
 void build_usage(void)
 {
     fputs(
-        "usage: wherry build [OPTION...] PATH\n"
+        "usage: wherry build [OPTION...] PATH | GIT-ADDRESS\n"
         "       wherry build [OPTION...] - < Dockerfile\n\n"
         "Builds the Dockerfile in PATH with wherry's own builder. Every layer stays in the state folder, so "
         "that the next\n"
@@ -108,7 +110,8 @@ void build_usage(void)
         "  -f, --file FILE            the Dockerfile (PATH/Dockerfile; - is standard input)\n"
         "      --target STAGE         build this stage, not the last one\n"
         "      --build-arg NAME[=V]   value of an ARG; without =V that of the environment\n"
-        "      --build-context N=V    a named context: N=FOLDER or N=docker-image://REF\n"
+        "      --build-context N=V    a named context: a folder, docker-image://REF or a git\n"
+        "                             address\n"
         "      --secret id=ID[,src=FILE|,env=NAME]\n"
         "                             what RUN --mount=type=secret,id=ID reads; never in a layer\n"
         "      --platform OS/ARCH     this machine's only, for now\n"
@@ -116,7 +119,9 @@ void build_usage(void)
         "      --add-host NAME:IP     a line in /etc/hosts of RUN\n"
         "      --shm-size SIZE        of /dev/shm (64m)\n"
         "      --ulimit TYPE=SOFT[:HARD]\n"
-        "      --allow network.host   let RUN --network=host through\n\n"
+        "      --allow network.host   let RUN --network=host through\n"
+        "      --check                only look for what lint rules find; as --call check\n"
+        "      --call WHAT            check, outline (arguments, secrets) or targets; ,format=json\n\n"
         "What comes out\n"
         "  -t, --tag NAME[:TAG]       name of the image; may be repeated\n"
         "      --label NAME=V, --annotation NAME=V\n"
@@ -203,19 +208,21 @@ static int add_named_context(struct build_options *o, const struct option *opt, 
 {
     struct wh_view name, rest;
     if (!wh_view_split(wh_view_of(text), '=', &name, &rest) || name.len == 0 || rest.len == 0)
-        return bad(err, opt, text, "must be NAME=FOLDER or NAME=docker-image://REF");
+        return bad(err, opt, text, "must be NAME=FOLDER, NAME=docker-image://REF or NAME=https://....git");
     wh_autofree char *key = wh_view_dup(name), *value = wh_view_dup(rest);
     wh_autoclose int fd = -1;
-    bool image = wh_starts_with(value, "docker-image://");
-    if (!image && (strstr(value, "://") || wh_starts_with(value, "git@")))
-        return bad(err, opt, text, "only folders and docker-image:// are supported yet");
-    if (!image && (fd = open(value, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-        return wh_fail_errno(err, "--build-context %s: open %s", key, value);
-    struct wh_build_context *c =
-        wh_build_request_add_context(o->request, key, wh_steal_fd(&fd), image ? value : NULL);
+    wh_autofree char *git = wh_build_git_context(value);
+    bool elsewhere = git || wh_starts_with(value, "docker-image://");
+    if (!elsewhere && (fd = open(value, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+        return wh_fail(err, WH_E_NOT_FOUND,
+                       "failed to get build context %s: stat %s: no such file or directory", key, value);
+    struct wh_build_context *c = wh_build_request_add_context(o->request, key, wh_steal_fd(&fd),
+                                                              git         ? git
+                                                              : elsewhere ? value
+                                                                          : NULL);
     if (!c)
         return bad(err, opt, text, "too many contexts");
-    if (image)
+    if (elsewhere)
         return 0;
     wh_autofree char *path = wh_path_join(value, ".dockerignore");
     wh_autostr ignore = {0};
@@ -301,6 +308,29 @@ static void add_list(char ***list, const char *text)
             wh_strv_add(list, items[i]);
 }
 
+/* check, outline, targets or build, and `,format=json`. */
+static int set_call(struct build_options *o, const char *text, struct wh_error *err)
+{
+    wh_autostrv char **fields = wh_strv_split(text, ',');
+    for (size_t i = 0; fields[i]; i++) {
+        if (i == 0 && !strchr(fields[i], '=')) {
+            set(&o->request->call, fields[i]);
+        } else if (strcmp(fields[i], "format=json") == 0) {
+            set(&o->request->call_format, "json");
+        } else if (strcmp(fields[i], "ignorestatus") == 0 || strcmp(fields[i], "ignorestatus=true") == 0) {
+            o->ignore_status = true;
+        } else if (strcmp(fields[i], "format=text") != 0) {
+            return wh_fail(err, WH_E_ARGUMENT, "--call %s: `%s` is neither format=json nor ignorestatus",
+                           text, fields[i]);
+        }
+    }
+    if (wh_streq(o->request->call, "build"))
+        set(&o->request->call, NULL);
+    else if (wh_streq(o->request->call, "lint"))
+        set(&o->request->call, "check");
+    return 0;
+}
+
 static int scalar(struct build_options *o, const struct option *opt, const char *value, struct wh_error *err)
 {
     struct wh_build_request *r = o->request;
@@ -327,10 +357,13 @@ static int scalar(struct build_options *o, const struct option *opt, const char 
         wh_strv_add(&r->add_hosts, value);
         return 0;
     case OPT_ALLOW:
-        if (strcmp(value, "network.host") != 0)
-            return bad(err, opt, value, "only network.host is supported yet");
+        if (strcmp(value, "network.host") != 0 && strcmp(value, "security.insecure") != 0 &&
+            strcmp(value, "device") != 0 && !wh_starts_with(value, "device="))
+            return wh_fail(err, WH_E_ARGUMENT, "invalid entitlement: %s", value);
         wh_strv_add(&r->allow, value);
         return 0;
+    case OPT_CALL:
+        return set_call(o, value, err);
     case OPT_CACHE_TO:
         wh_strv_add(&r->cache_to, value);
         return 0;
@@ -419,6 +452,9 @@ static int apply_flag(struct build_options *o, const struct option *opt, const c
         return 0;
     case OPT_LOAD:
         o->load = on;
+        return 0;
+    case OPT_CHECK:
+        set(&o->request->call, on ? "check" : NULL);
         return 0;
     case OPT_NO_CACHE:
         o->request->no_cache = on;

@@ -225,6 +225,15 @@ static bool circle_from(const struct wh_df_plan *plan, size_t start, uint8_t *ma
     }
 }
 
+/* The first instruction of the stage that takes from another one. */
+static struct wh_df_range asking(const struct wh_df_plan_stage *st)
+{
+    for (size_t i = 0; i < st->stage->ninstrs; i++)
+        if (st->stage->instrs[i]->from || st->stage->instrs[i]->mounts)
+            return st->stage->instrs[i]->range;
+    return st->stage->from->range;
+}
+
 static int check_circles(struct wh_df_plan *plan, struct wh_df_range *where, struct wh_error *err)
 {
     size_t n = plan->df->nstages;
@@ -233,7 +242,7 @@ static int check_circles(struct wh_df_plan *plan, struct wh_df_range *where, str
     for (size_t i = 0; i < n; i++) {
         if (marks[i] != NEW || !circle_from(plan, i, marks, stack, next))
             continue;
-        *where = plan->stages[i].stage->from->range;
+        *where = asking(&plan->stages[i]);
         return wh_fail(err, WH_E_ARGUMENT, "circular dependency detected on stage: %s",
                        plan->stages[i].title);
     }

@@ -13,7 +13,7 @@
 void df_warn(struct df_eval *ev, const char *rule, const char *fmt, ...)
 {
     struct wh_df_result *r = ev->result;
-    if (r->nwarnings >= 1000 || wh_df_rule_skipped(ev->plan->df->check, rule))
+    if (r->nwarnings >= 1000)
         return;
     if ((r->nwarnings & (r->nwarnings - 1)) == 0)
         r->warnings = wh_reallocarray(r->warnings, r->nwarnings ? r->nwarnings * 2 : 1, sizeof *r->warnings);

@@ -29,7 +29,8 @@ struct df_eval {
     char **env_shared; /* a copy of env that steps hold; NULL once env changed */
     char **config_env;
     char **shell, **cmd, **entrypoint, **onbuild;
-    bool cmd_here, entrypoint_here, health_here; /* set by an instruction of this stage */
+    /* The last instruction of its kind in this stage; line 0: none. */
+    struct wh_df_range cmd_here, entrypoint_here, health_here;
     bool workdir_set;
     char *cwd, *user;
     cJSON *section; /* "config" inside result->config */

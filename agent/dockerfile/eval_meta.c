@@ -155,14 +155,19 @@ static int eval_arg(struct df_eval *ev, struct wh_error *err)
 
 /* ---- CMD, ENTRYPOINT, SHELL ---- */
 
-static void warn_repeat(struct df_eval *ev, bool *here)
+/* The place is that of the earlier one: it is the one that is lost. */
+static void warn_repeat(struct df_eval *ev, struct wh_df_range *here)
 {
-    if (*here)
+    struct wh_df_range now = ev->range;
+    if (here->line > 0) {
+        ev->range = *here;
         df_warn(ev, "MultipleInstructionsDisallowed",
                 "Multiple %s instructions should not be used in the same stage because only the last one "
                 "will be used",
                 wh_df_kind_text(ev->instr->kind));
-    *here = true;
+        ev->range = now;
+    }
+    *here = now;
 }
 
 static int eval_command(struct df_eval *ev, struct wh_error *err)
@@ -186,7 +191,7 @@ static int eval_command(struct df_eval *ev, struct wh_error *err)
     *field = argv;
     if (is_cmd) {
         put(ev->section, "ArgsEscaped", cJSON_CreateTrue());
-    } else if (!ev->cmd_here) {
+    } else if (ev->cmd_here.line == 0) {
         wh_strv_free(ev->cmd);
         ev->cmd = NULL;
     }

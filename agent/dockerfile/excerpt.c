@@ -79,8 +79,6 @@ void wh_df_warn(struct wh_dockerfile *df, const char *rule, struct wh_df_range r
 {
     if (df->nwarnings >= 1000)
         return; /* enough to read */
-    if (wh_df_rule_skipped(df->check, rule))
-        return;
     if ((df->nwarnings & (df->nwarnings - 1)) == 0)
         df->warnings =
             wh_reallocarray(df->warnings, df->nwarnings ? df->nwarnings * 2 : 1, sizeof *df->warnings);

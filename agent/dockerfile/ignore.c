@@ -202,3 +202,27 @@ enum wh_ignore_answer wh_ignore_match(const struct wh_ignore *ig, const char *pa
     }
     return answer(ig, out, path, len, is_dir);
 }
+
+char *wh_ignore_clean(const char *path)
+{
+    return df_clean_path(path);
+}
+
+/* A root is left out where a rule takes all that is in it. */
+static bool takes_root(const struct wh_ignore *ig)
+{
+    for (size_t i = 0; i < ig->n; i++)
+        if (df_match_path(ig->rules[i].match, "a", 1) && df_match_path(ig->rules[i].match, "\x01", 1))
+            return true;
+    return false;
+}
+
+bool wh_ignore_excludes(const struct wh_ignore *ig, const char *path)
+{
+    if (wh_ignore_is_empty(ig) || ig->any_negated)
+        return false;
+    wh_autofree char *clean = df_clean_path(path);
+    if (strcmp(clean, ".") == 0 || strcmp(clean, "/") == 0)
+        return takes_root(ig);
+    return wh_ignore_match(ig, clean[0] == '/' ? clean + 1 : clean, false) != WH_IGNORE_INCLUDED;
+}

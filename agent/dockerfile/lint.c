@@ -1,4 +1,4 @@
-/* Lint rules that the tree alone answers, and the `check` directive (builder.md §1.8). */
+/* Lint rules that the tree alone answers (builder.md §1.8). */
 #include "dockerfile/text.h"
 #include "wherry/dockerfile/parse.h"
 
@@ -71,6 +71,31 @@ static void check_case(struct wh_dockerfile *df, const struct wh_df_instr *in, v
                    lower ? "lowercase" : "uppercase");
 }
 
+/* A comment right above a stage or an ARG is taken for its description, which begins with the name. */
+static void check_description(struct wh_dockerfile *df, const struct wh_df_instr *in, char *const *names)
+{
+    if (!in->comment || in->comment[0] == '\0' || wh_strv_len(names) == 0)
+        return;
+    const char *newline = strrchr(in->comment, '\n');
+    const char *line = newline ? newline + 1 : in->comment;
+    wh_autofree char *first = wh_strndup(line, strcspn(line, " "));
+    if (!wh_strv_has(names, first))
+        wh_df_warn(df, "InvalidDefinitionDescription", in->range,
+                   "Comment for %s should follow the format: `# %s <description>`", wh_df_kind_text(in->kind),
+                   names[1] ? "<arg_key>" : names[0]);
+}
+
+static void describe(struct wh_dockerfile *df, const struct wh_df_instr *in, void *arg)
+{
+    (void)arg;
+    wh_autostrv char **names = NULL;
+    for (size_t i = 0; in->kind == WH_DF_ARG && i < in->npairs; i++)
+        wh_strv_add(&names, in->pairs[i].name);
+    if (in->kind == WH_DF_FROM && in->as)
+        wh_strv_add(&names, in->as);
+    check_description(df, in, names);
+}
+
 void wh_df_lint(struct wh_dockerfile *df)
 {
     int balance = 0;
@@ -78,47 +103,7 @@ void wh_df_lint(struct wh_dockerfile *df)
         lint_from(df, &df->stages[i]);
     each(df, count_case, &balance);
     each(df, check_case, &balance);
-}
-
-/* The value of one `key=` of "skip=A,B;error=true". */
-static bool check_value(const char *check, const char *key, struct wh_view *out)
-{
-    struct wh_view rest = wh_view_of(check), part, name, value;
-    for (bool more = true; more;) {
-        more = wh_view_split(rest, ';', &part, &rest);
-        if (wh_view_split(part, '=', &name, &value) && wh_view_eq(wh_view_trim(name), key)) {
-            *out = wh_view_trim(value);
-            return true;
-        }
-    }
-    return false;
-}
-
-bool wh_df_rule_skipped(const char *check, const char *rule)
-{
-    struct wh_view list, name;
-    if (!check || !check_value(check, "skip", &list))
-        return false;
-    for (bool more = true; more;) {
-        more = wh_view_split(list, ',', &name, &list);
-        name = wh_view_trim(name);
-        wh_autofree char *copy = wh_view_dup(name);
-        if (wh_streq_ci(copy, "all") || wh_streq_ci(copy, rule))
-            return true;
-    }
-    return false;
-}
-
-int wh_df_lint_verdict(const struct wh_dockerfile *df, struct wh_error *err)
-{
-    struct wh_view value;
-    if (!df->check || df->nwarnings == 0 || !check_value(df->check, "error", &value) ||
-        !wh_view_eq(value, "true"))
-        return 0;
-    wh_autostrv char **rules = NULL;
-    for (size_t i = 0; i < df->nwarnings; i++)
-        if (!wh_strv_has(rules, df->warnings[i].rule))
-            wh_strv_add(&rules, df->warnings[i].rule);
-    wh_autofree char *list = wh_strv_join(rules, ", ");
-    return wh_fail(err, WH_E_FAILED, "lint violation found for rules: %s", list);
+    for (size_t i = 0; i < df->nmeta; i++)
+        describe(df, df->meta[i], NULL);
+    each(df, describe, NULL);
 }

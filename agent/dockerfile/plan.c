@@ -2,6 +2,7 @@
 #include "dockerfile/plan_internal.h"
 
 #include "dockerfile/text.h"
+#include "wherry/oci/reference.h"
 
 void wh_df_source_clear(struct wh_df_source *s)
 {
@@ -26,6 +27,7 @@ void wh_df_plan_free(struct wh_df_plan *plan)
     }
     free(plan->stages);
     wh_strv_free(plan->global);
+    wh_strv_free(plan->defaults);
     free(plan);
 }
 
@@ -59,10 +61,15 @@ static int global_scope(struct wh_df_plan *plan, struct wh_df_range *where, stru
     platform_args(plan, "TARGET", o->target_platform ? o->target_platform : o->build_platform);
     const char *own = wh_env_get(o->build_args, "TARGETSTAGE");
     df_env_put(&plan->global, "TARGETSTAGE", own ? own : target ? target : "default");
+    plan->defaults = wh_strv_dup(plan->global);
     for (size_t i = 0; i < df->nmeta; i++) {
         const struct wh_df_instr *arg = df->meta[i];
         for (size_t k = 0; k < arg->npairs; k++) {
             const struct wh_df_pair *pair = &arg->pairs[k];
+            wh_autofree char *plain = NULL;
+            if (pair->value &&
+                wh_df_expand(pair->value, plan->defaults, df->escape, WH_DF_EXPAND, &plain, NULL, NULL) == 0)
+                df_env_put(&plan->defaults, pair->name, plain);
             const char *given = wh_env_get(o->build_args, pair->name);
             wh_autofree char *value = NULL;
             *where = arg->range;
@@ -105,6 +112,23 @@ static void warn_undeclared(struct wh_df_plan *plan, const struct wh_df_expansio
     }
 }
 
+int wh_df_platform_check(const char *text, struct wh_error *err)
+{
+    wh_autostrv char **parts = wh_strv_split(text, '/');
+    size_t n = wh_strv_len(parts);
+    if (n > 3)
+        return wh_fail(err, WH_E_ARGUMENT, "\"%s\": cannot parse platform specifier: invalid argument", text);
+    for (size_t i = 0; i < n; i++)
+        if (parts[i][0] == '\0' || strspn(parts[i], "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                                    "0123456789._-") != strlen(parts[i]))
+            return wh_fail(
+                err, WH_E_ARGUMENT,
+                "\"%s\" is an invalid component of \"%s\": platform specifier component must match "
+                "\"^[A-Za-z0-9_.-]+$\": invalid argument",
+                parts[i], text);
+    return 0;
+}
+
 static int expand_from(struct wh_df_plan *plan, const struct wh_df_instr *from, const char *word, char **out,
                        struct wh_error *err)
 {
@@ -125,6 +149,8 @@ static int from_platform(struct wh_df_plan *plan, struct wh_df_plan_stage *st, s
         return wh_wrap(err, "failed to process arguments for platform %s", from->platform);
     if (st->platform[0] == '\0')
         return wh_fail(err, WH_E_ARGUMENT, "empty platform value from expression %s", from->platform);
+    if (wh_df_platform_check(st->platform, err) < 0)
+        return wh_wrap(err, "failed to parse platform %s", st->platform);
     bool constant = !strchr(from->platform, '$');
     if (constant)
         wh_df_warn(plan->df, "FromPlatformFlagConstDisallowed", from->range,
@@ -156,11 +182,24 @@ static char *full_reference(const char *name)
                      name, tagged ? "" : ":latest");
 }
 
+/* What a base's name would be if nobody gave any argument. */
+static void check_default(struct wh_df_plan *plan, const struct wh_df_instr *from)
+{
+    wh_autofree char *name = NULL;
+    wh_autoref ref = {0};
+    if (wh_df_expand(from->words[0], plan->defaults, plan->df->escape, WH_DF_EXPAND, &name, NULL, NULL) ==
+            0 &&
+        wh_ref_parse(name, &ref, NULL) < 0)
+        wh_df_warn(plan->df, "InvalidDefaultArgInFrom", from->range,
+                   "Default value for ARG %s results in empty or invalid base image name", from->words[0]);
+}
+
 static int plan_from(struct wh_df_plan *plan, size_t i, struct wh_error *err)
 {
     struct wh_df_plan_stage *st = &plan->stages[i];
     const struct wh_df_instr *from = st->stage->from;
     wh_autofree char *base = NULL;
+    check_default(plan, from);
     if (expand_from(plan, from, from->words[0], &base, err) < 0 || from_platform(plan, st, err) < 0)
         return -1;
     if (base[0] == '\0')

@@ -200,8 +200,9 @@ int df_read_node(struct df_source *src, struct df_node *out, struct wh_df_range 
         if (r < 0)
             return -1;
         out->instr->range = *where;
-        if (empty && src->df && !wh_df_rule_skipped(src->directive[2], "NoEmptyContinuation"))
-            wh_df_warn(src->df, "NoEmptyContinuation", *where, "Empty continuation line");
+        struct wh_df_range last = {.line = src->line, .column = 1, .end_line = src->line};
+        if (empty && src->df)
+            wh_df_warn(src->df, "NoEmptyContinuation", last, "Empty continuation line");
         return 1;
     }
 }

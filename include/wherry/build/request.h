@@ -18,7 +18,7 @@
 struct wh_build_context {
     char *name;        /* owned; "context" is the main one, others are --build-context names */
     int dirfd;         /* owned: a directory, -1 where value is set */
-    char *value;       /* owned: "docker-image://REF"; NULL for a directory */
+    char *value;       /* owned: "docker-image://REF", a git address; NULL for a directory */
     char *ignore_name; /* owned: how errors name the ignore file; NULL without one */
     char *ignore;      /* owned: its text */
 };
@@ -38,7 +38,8 @@ struct wh_build_output {
 
 struct wh_build_request {
     char *dockerfile_name; /* how errors and titles name it: "Dockerfile" */
-    char *dockerfile;      /* its text */
+    char *dockerfile;      /* its text; NULL: the main context is fetched, and dockerfile_path is in it */
+    char *dockerfile_path; /* NULL: Dockerfile */
     size_t dockerfile_len;
     struct wh_build_context contexts[WH_MAX_BUILD_CONTEXTS];
     size_t ncontexts;
@@ -65,6 +66,8 @@ struct wh_build_request {
     struct wh_build_output outputs[WH_MAX_BUILD_OUTPUTS];
     size_t noutputs;
     char **plain_http; /* registry hosts asked by plain HTTP beside loopback */
+    char *call;        /* "check", "outline", "targets": read and tell, build nothing; NULL: build */
+    char *call_format; /* "json"; NULL: text */
     bool credentials;  /* the client answers credential questions */
 };
 struct wh_build_request *wh_build_request_new(void);
@@ -92,20 +95,37 @@ char *wh_attest_text(const char *kind, const char *value);
 int wh_build_request_load(struct wh_build_request *r, const char *dir, const char *dockerfile,
                           struct wh_error *err);
 
+/* The main context is a git repository, `address` (https://...git#ref:folder): the builder fetches it, and
+ * the Dockerfile in it (file: its path there; NULL: Dockerfile). */
+int wh_build_request_remote(struct wh_build_request *r, const char *address, const char *file,
+                            struct wh_error *err);
+/* The address of a context that is one: git@..., git://, ssh://, http(s)://...git, github.com/o/r; NULL for
+ * anything else. Owned by the caller. */
+char *wh_build_git_context(const char *text);
+
 /* ---- the wire; the other end is not trusted ---- */
 int wh_build_request_send(int channel, const struct wh_build_request *r, struct wh_error *err);
 /* Takes the descriptors out of the frame. */
 int wh_build_request_decode(struct wh_frame *frame, struct wh_build_request **out, struct wh_error *err);
 
 /* ---- the client's loop ---- */
+#define WH_MAX_BUILD_WARNINGS 1000
+struct wh_build_warning {       /* owned texts */
+    char *rule, *message, *url; /* url: NULL if there is none */
+    int line, end_line;
+};
 struct wh_build_result {
     bool ok;
-    char *error;         /* owned: BuildKit's sentence; NULL when ok */
-    char *excerpt;       /* owned: the Dockerfile excerpt to show; may be NULL */
-    char *digest;        /* owned: of the manifest or index; NULL for cache-only builds */
-    char *config_digest; /* owned */
-    cJSON *descriptor;   /* owned: of the root */
-    char *name;          /* owned: comma list of the normalised names that were exported */
+    char *error;                       /* owned: BuildKit's sentence; NULL when ok */
+    char *excerpt;                     /* owned: the Dockerfile excerpt to show; may be NULL */
+    char *digest;                      /* owned: of the manifest or index; NULL for cache-only builds */
+    char *config_digest;               /* owned */
+    cJSON *descriptor;                 /* owned: of the root */
+    char *name;                        /* owned: comma list of the normalised names that were exported */
+    char *output;                      /* owned: what a call printed; NULL for a build */
+    int exit_code;                     /* of a call */
+    struct wh_build_warning *warnings; /* owned: findings of lint rules */
+    size_t nwarnings;
     unsigned steps,
         cached;        /* steps of the target's graph that make layers, and how many came from the store */
     uint64_t uploaded; /* bytes of blobs sent to registries */

@@ -39,6 +39,13 @@ enum wh_ignore_answer wh_ignore_walk(const struct wh_ignore *ig, const struct wh
 /* One path by itself, all its parents considered. */
 enum wh_ignore_answer wh_ignore_match(const struct wh_ignore *ig, const char *path, bool is_dir);
 
+/* Whether a COPY of this path surely takes nothing (the CopyIgnoredFile rule); false where the file has
+ * exceptions.
+ */
+bool wh_ignore_excludes(const struct wh_ignore *ig, const char *path);
+/* filepath.Clean; owned by the caller. */
+char *wh_ignore_clean(const char *path);
+
 /* Go's filepath.Match on one whole path: * ? stop at '/', [a-z] [^a-z], backslash. */
 struct wh_glob;
 /* "syntax error in pattern" for a bad one. double_star: ** matches any depth (COPY --parents). */

@@ -149,10 +149,6 @@ void wh_df_instr_free(struct wh_df_instr *instr);
 void wh_df_lint(struct wh_dockerfile *df);
 void wh_df_warn(struct wh_dockerfile *df, const char *rule, struct wh_df_range range, const char *fmt, ...)
     WH_PRINTF(4, 5);
-/* True if the `check` directive's text (may be NULL) skips the rule: such findings are not kept. */
-bool wh_df_rule_skipped(const char *check, const char *rule);
-/* `# check=error=true`: negative ("lint violation found for rules: ...") if there are findings. */
-int wh_df_lint_verdict(const struct wh_dockerfile *df, struct wh_error *err);
 /* "Name: message (line N)"; owned by the caller. */
 char *wh_df_warning_text(const struct wh_df_warning *w);
 

@@ -50,7 +50,8 @@ struct wh_df_plan {
     const struct wh_df_options *options;
     struct wh_df_plan_stage *stages; /* as many as df->nstages */
     size_t target;
-    char **global; /* owned: the environment of FROM lines: platform ARGs and the ARGs before FROM */
+    char **global;   /* owned: the environment of FROM lines: platform ARGs and the ARGs before FROM */
+    char **defaults; /* owned: the same if no build argument were given */
 };
 
 /* df and options are borrowed; lint findings are added to df. On failure where has the place. Expands FROM
@@ -58,6 +59,8 @@ struct wh_df_plan {
 int wh_df_plan_new(struct wh_dockerfile *df, const struct wh_df_options *options, struct wh_df_plan **out,
                    struct wh_df_range *where, struct wh_error *err);
 void wh_df_plan_free(struct wh_df_plan *plan);
+/* os[/arch[/variant]] by its form alone, in BuildKit's words. */
+int wh_df_platform_check(const char *text, struct wh_error *err);
 
 /* Once the config of a stage's base image (or named context) is known: its OnBuild (NULL or empty: none). May
  * make further stages needed: look at `needed` again after it. Stages that stand on scratch or on another

@@ -10,6 +10,7 @@
 
 #include "wherry/base/digest.h"
 #include "wherry/base/fs.h"
+#include "wherry/dockerfile/check.h"
 #include "wherry/dockerfile/parse.h"
 
 static void add_text(struct wh_str *out, const char *text)
@@ -312,15 +313,27 @@ static void lint(void **state)
     assert_true(warned(df, "ReservedStageName", 4));
     assert_true(warned(df, "MaintainerDeprecated", 5));
     assert_true(warned(df, "ConsistentInstructionCasing", 6));
-    assert_true(warned(df, "NoEmptyContinuation", 7));
-    assert_int_equal(wh_df_lint_verdict(df, NULL), 0);
+    assert_true(warned(df, "NoEmptyContinuation", 9));
+    struct wh_df_check check = {0};
+    wh_df_lint_settle(df, &check);
+    assert_true(warned(df, "ReservedStageName", 4) && df->warnings[0].range.line == 1);
+    assert_int_equal(wh_df_lint_verdict(df, &check, NULL), 0);
     wh_autofree char *strict = wh_printf("# check=skip=StageNameCasing,FromAsCasing;error=true\n%s", text);
     assert_int_equal(wh_df_parse(strict, strlen(strict), "Dockerfile", &quiet, NULL, NULL), 0);
     wh_df_lint(quiet);
-    assert_false(warned(quiet, "StageNameCasing", 2));
+    assert_true(warned(quiet, "StageNameCasing", 2));
     wh_autoerror err = {0};
-    assert_true(wh_df_lint_verdict(quiet, &err) < 0);
+    assert_int_equal(wh_df_check_parse(quiet->check, &check, &err), 0);
+    wh_df_lint_settle(quiet, &check);
+    assert_false(warned(quiet, "StageNameCasing", 2));
+    assert_true(wh_df_lint_verdict(quiet, &check, &err) < 0);
     assert_true(wh_starts_with(wh_error_text(&err), "lint violation found for rules: "));
+    wh_df_check_clear(&check);
+    wh_error_clear(&err);
+    assert_true(wh_df_check_parse("skip", &check, &err) < 0);
+    assert_string_equal(wh_error_text(&err), "invalid check option \"skip\"");
+    wh_autofree char *url = wh_df_rule_url("JSONArgsRecommended");
+    assert_string_equal(url, "https://docs.docker.com/go/dockerfile/rule/json-args-recommended/");
 }
 
 int main(void)

@@ -71,8 +71,8 @@ static void refusals(void **state)
     (void)state;
     assert_refused("FROM scratch\nCOPY --from=7 / /\n", "invalid stage index 7", 2);
     assert_refused("FROM scratch AS a\nCOPY --from=b / /\nFROM scratch AS b\nCOPY --from=a / /\n",
-                   "circular dependency detected on stage: a", 1);
-    assert_refused("FROM scratch AS a\nCOPY --from=a / /\n", "circular dependency detected on stage: a", 1);
+                   "circular dependency detected on stage: a", 2);
+    assert_refused("FROM scratch AS a\nCOPY --from=a / /\n", "circular dependency detected on stage: a", 2);
     assert_refused("FROM scratch AS a\nCOPY --from=b / /\nFROM scratch AS b\nFROM a\n",
                    "cannot copy from stage \"b\", it needs to be defined before current stage \"a\"", 2);
     assert_refused("FROM scratch\nCOPY --from=$x / /\n",
