@@ -27,9 +27,15 @@ static int machine_key_make(int dir, struct wh_error *err)
 {
     unsigned char key[crypto_secretbox_KEYBYTES];
     crypto_secretbox_keygen(key);
-    int code = wh_write_file(dir, MACHINE_KEY, key, sizeof key, 0600, err);
+    /* Whole under a name of its own first. Of two commands that make one at the same time (a script that
+     * registers many runners) the first one's counts: what it has sealed must open. */
+    wh_autofree char *mine = wh_printf("%s.%d", MACHINE_KEY, (int)getpid());
+    int code = wh_write_file(dir, mine, key, sizeof key, 0600, err);
     wh_wipe(key, sizeof key);
-    return code;
+    if (code == 0 && linkat(dir, mine, dir, MACHINE_KEY, 0) < 0 && errno != EEXIST)
+        code = wh_fail_errno(err, "%s", MACHINE_KEY_SHOWN);
+    (void)unlinkat(dir, mine, 0);
+    return code < 0 ? -1 : wh_fsync_dir(dir, "..", err);
 }
 
 static int machine_key(int dir, bool create, unsigned char key[crypto_secretbox_KEYBYTES],
