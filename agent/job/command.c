@@ -256,7 +256,7 @@ enum wh_line_kind wh_command_line(struct wh_command_state *s, const char *line, 
         return WH_LINE_COMMAND;
     wh_command_clear(out);
     if (!is_token)
-        return WH_LINE_TEXT;
+        return WH_LINE_STOPPED;
     free(s->stop_token);
     s->stop_token = NULL;
     return WH_LINE_RESUME;

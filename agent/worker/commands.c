@@ -58,8 +58,20 @@ static void issue(struct wh_job *j, enum wh_annotation_level level, const struct
     wh_issue_from_command(c, j->dirs.workspace, &where, &repairs);
     if (repairs.len > 0)
         say_debug_lines(j, repairs.data);
+    if (!wh_message_variable_bool(j->message, "DistributedTask.EnhancedAnnotations", false))
+        wh_say_debug(j, "Enhanced Annotations not enabled on the server. The 'title', 'end_line', and "
+                        "'end_column' fields "
+                        "are unsupported.");
     wh_say_issue(j, level, c->data, &where);
     wh_issue_clear(&where);
+}
+
+/* Where the service knows no notices, they are lines like others. */
+static void unknown_notice(struct wh_job *j, const char *line, size_t len)
+{
+    wh_say_debug(j,
+                 "Enhanced Annotations not enabled on the server: 'notice' command will not be processed.");
+    wh_say_text(j, "", line, len);
 }
 
 static int add_mask(struct wh_job *j, const struct wh_command *c, struct wh_error *err)
@@ -126,7 +138,7 @@ static int act(struct wh_job *j, struct wh_run *run, const struct wh_command *c,
         if (wh_message_variable_bool(j->message, "DistributedTask.EnhancedAnnotations", false))
             issue(j, WH_ANNOTATION_NOTICE, c);
         else
-            wh_say_text(j, "", line, len);
+            unknown_notice(j, line, len);
         return 0;
     case WH_COMMAND_WARNING:
         issue(j, WH_ANNOTATION_WARNING, c);
@@ -160,10 +172,15 @@ static int act(struct wh_job *j, struct wh_run *run, const struct wh_command *c,
         if (c->data_len > 6 && wh_masker_add(j->masker, c->data, c->data_len, err) < 0)
             return -1;
         wh_say_text(j, "", line, len);
+        wh_say_debug(
+            j, "Paused processing commands until the token you called ::stopCommands:: with is received");
         return 0;
     }
     case WH_COMMAND_ECHO:
-        return wh_command_echo(&run->commands, c->data, err);
+        if (wh_command_echo(&run->commands, c->data, err) < 0)
+            return -1;
+        wh_say_debug(j, "Setting echo command value to '%s'", run->commands.echo ? "on" : "off");
+        return 0;
     case WH_COMMAND_ADD_MATCHER:
         return wh_matchers_add(j, c->data, err);
     case WH_COMMAND_REMOVE_MATCHER:

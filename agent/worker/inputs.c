@@ -116,6 +116,7 @@ static int add_default(struct wh_job *j, const struct declared *in, struct wh_va
 struct wh_value *wh_inputs_evaluate(struct wh_job *j, struct wh_run *run, struct wh_error *err)
 {
     wh_autovalue *inputs = NULL;
+    wh_say_debug(j, "Loading inputs");
     if (run->step->inputs) {
         struct wh_template_env env = wh_context_template(j, WH_PLACE_STEP);
         inputs = wh_token_eval_strings(run->step->inputs, false, &env, err);
@@ -134,6 +135,7 @@ struct wh_value *wh_inputs_evaluate(struct wh_job *j, struct wh_run *run, struct
             add_default(j, &in, inputs, err) < 0)
             return NULL;
     }
+    wh_say_debug(j, "Loading env");
     return wh_steal(&inputs);
 }
 

@@ -25,9 +25,15 @@ void wh_output_line(void *job, const char *line, size_t len)
         return;
     case WH_LINE_RESUME:
         wh_say_text(j, "", line, len);
+        wh_say_debug(j, "Resume processing commands");
         return;
+    case WH_LINE_STOPPED:
+        wh_say_debug(j, "Process commands has been stopped and waiting for '##[%s]' to resume.",
+                     run->commands.stop_token);
+        break;
     default:
-        if (!wh_matchers_line(j, line, len))
-            say_plain(j, line, len);
+        break;
     }
+    if (!wh_matchers_line(j, line, len))
+        say_plain(j, line, len);
 }

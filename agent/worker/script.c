@@ -182,6 +182,9 @@ static int prepare_command(struct wh_job *j, struct wh_run *run, const struct wh
     wh_autofree char *shown = wh_printf("%s %s", s->path, s->format);
     wh_autovalue *env = shown_env(run);
     wh_logtext_run_shell(shown, env, wh_say_line, j);
+    wh_autofree char *own_directory = text_of(inputs, "workingDirectory");
+    if (!own_directory && !run->parent && j->default_directory)
+        wh_say_debug(j, "Overwrite 'working-directory' base on job defaults.");
     if (standard && !own)
         wh_say_debug(j, "Overwrite 'shell' base on job defaults.");
     if (!strstr(s->format, "{0}"))

@@ -250,6 +250,11 @@ void wh_run_register_post(struct wh_job *j, struct wh_run *main)
     if (main->post_registered || !wh_run_has_post(main))
         return;
     main->post_registered = true;
+    const struct wh_step_reference *ref = &main->step->reference;
+    bool path = ref->path && ref->path[0];
+    bool version = ref->ref && ref->ref[0];
+    wh_say_debug(j, "Register post job cleanup for action: %s%s%s%s%s", ref->name ? ref->name : "",
+                 path ? "/" : "", path ? ref->path : "", version ? "@" : "", version ? ref->ref : "");
     if (main->parent) /* its composite's post step runs it */
         return;
     add_post(j, other_stage(main, WH_STAGE_POST));
@@ -354,6 +359,9 @@ void wh_job_see_cancel(struct wh_job *j)
     wh_background_cancel(j);
     if (!j->running)
         return;
+    wh_say_debug(j, "Re-evaluate condition on job cancellation for step: '%s'.", j->running->display);
+    if (j->cancel == WH_CANCEL_SHUTDOWN)
+        wh_say_debug(j, "Skip Re-evaluate condition on runner shutdown.");
     ask_again(j);
     if (j->running->canceled && j->child)
         wh_child_cancel(j->child);
@@ -420,6 +428,9 @@ static void wait_for_child(struct wh_job *j, const struct wh_run *run)
 void wh_run_judge(struct wh_job *j, struct wh_run *run)
 {
     int code = wh_child_exit(j->child)->code;
+    bool docker = wh_is_docker(run);
+    if (run->step->reference.type != WH_REFERENCE_SCRIPT && !run->canceled && !run->timed_out)
+        wh_say_debug(j, "%s Action run completed with exit code %d", docker ? "Docker" : "Node", code);
     if (run->timed_out) {
         if (run->parent)
             wh_say_error(j, "The action has timed out.");

@@ -53,6 +53,7 @@ void wh_command_state_clear(struct wh_command_state *s);
 enum wh_line_kind {
     WH_LINE_TEXT,    /* plain output: log it (wh_command_plain_text) */
     WH_LINE_COMMAND, /* in out: act on it */
+    WH_LINE_STOPPED, /* a command while commands are stopped: plain output */
     WH_LINE_RESUME,  /* ::token:: after stop-commands: the state is reset; log the line as text */
 };
 enum wh_line_kind wh_command_line(struct wh_command_state *s, const char *line, size_t len,

@@ -103,8 +103,8 @@ static void test_stop(void **state)
     struct wh_command_state s = {0};
     feed(&s, "::debug::a", WH_LINE_COMMAND);
     feed(&s, "::stop-commands::ToKen", WH_LINE_COMMAND);
-    feed(&s, "::debug::a", WH_LINE_TEXT);
-    feed(&s, "::stop-commands::other", WH_LINE_TEXT);
+    feed(&s, "::debug::a", WH_LINE_STOPPED);
+    feed(&s, "::stop-commands::other", WH_LINE_STOPPED);
     feed(&s, "::other::", WH_LINE_TEXT);
     feed(&s, "token", WH_LINE_TEXT);
     feed(&s, "::token::", WH_LINE_RESUME);
