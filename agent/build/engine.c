@@ -9,6 +9,7 @@
 
 #include "wherry/base/log.h"
 #include "wherry/oci/load.h"
+#include "wherry/platform/cgroup.h"
 #include "wherry/store/record.h"
 
 struct connection {
@@ -102,6 +103,8 @@ static void on_run(struct connection *n, struct wh_frame *frame)
     }
     cJSON *result = detach ? started_result(n->engine, id) : code_result(watch_run(n, c));
     wh_json_add_string(result, "id", id);
+    if (!detach && c->oom) /* it is over: nobody else writes it */
+        cJSON_AddBoolToObject(result, "oom", true);
     if (!detach)
         engine_remove(n->engine, c);
     send_result(n->sock, result, NULL);
@@ -177,10 +180,16 @@ static void on_exec(struct connection *n, struct wh_frame *frame)
 {
     wh_autoerror err = {0};
     int code = 126;
-    if (do_exec(n, frame, &code, &err) < 0)
+    const struct wh_builder_env *env = n->engine->env;
+    int64_t before = wh_cgroup_oom_kills(env->cgroup_v2, env->cgroup_v1_memory);
+    if (do_exec(n, frame, &code, &err) < 0) {
         send_result(n->sock, NULL, &err);
-    else
-        send_result(n->sock, code_result(code), NULL);
+        return;
+    }
+    cJSON *result = code_result(code);
+    if (code != 0 && before >= 0 && wh_cgroup_oom_kills(env->cgroup_v2, env->cgroup_v1_memory) > before)
+        cJSON_AddBoolToObject(result, "oom", true);
+    send_result(n->sock, result, NULL);
 }
 
 /* ---- the rest ---- */

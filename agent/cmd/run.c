@@ -9,6 +9,7 @@
 #include "wherry/base/log.h"
 #include "wherry/daemon/daemon.h"
 #include "wherry/github/version.h"
+#include "wherry/platform/process.h"
 
 static const char help[] =
     "usage: wherry run [OPTION...]\n"
@@ -246,7 +247,7 @@ int wh_cmd_run(int argc, char **argv)
     } else {
         if (a.verbose)
             wh_log_set_level(WH_LOG_DEBUG);
-        code = run(&a, &err);
+        code = wh_init_split(&err) < 0 ? 1 : run(&a, &err);
         if (code != WH_RUN_DONE)
             wh_log_error("%s", wh_error_text(&err));
     }

@@ -137,6 +137,14 @@ static int add_declared(const struct wh_jobcontainer *c, cJSON *request, struct 
         return wh_fail(err, WH_E_UNSUPPORTED,
                        "the option '--network' is not supported: all containers of a job are "
                        "in the job's network");
+    const char *user = wh_json_string(request, "user");
+    if (!c->alias && user && !wh_streq(user, "root") && !wh_starts_with(user, "root:") &&
+        !wh_streq(user, "0") && !wh_starts_with(user, "0:"))
+        return wh_fail(
+            err, WH_E_UNSUPPORTED,
+            "the option '--user %s' is not supported by wherry's own engine of containers: the work "
+            "folder is closed to all but the job's user, whom the container's root stands for",
+            user);
     for (size_t i = 0; c->volumes && c->volumes[i]; i++)
         if (wh_create_volume(request, c->volumes[i], err) < 0)
             return -1;

@@ -148,8 +148,12 @@ static int step_main(void *data)
     wh_engine_signals();
     wh_autoclose int sock = wh_engine_connect(q->engine, &err);
     if (sock >= 0 &&
-        wh_engine_call(sock, q->request, is_exec ? fds : fds + 1, is_exec ? 3 : 2, &result, &err) == 0)
+        wh_engine_call(sock, q->request, is_exec ? fds : fds + 1, is_exec ? 3 : 2, &result, &err) == 0) {
+        if (wh_json_bool(result, "oom", false))
+            puts("::warning::Out of memory: the kernel killed a process of this container for want of "
+                 "memory.");
         return (int)wh_json_int(result, "code", 0);
+    }
     wh_action_error("%s", wh_error_text(&err));
     return 125;
 }

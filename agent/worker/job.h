@@ -168,7 +168,8 @@ struct wh_job {
     struct wh_run **backgrounds; /* those that were started, borrowed */
     size_t nbackgrounds;
     bool background_busy;
-    int *cgroups; /* of steps, owned: what they left is killed at the job's end */
+    int64_t oom_kills; /* as last seen; -1: not known */
+    int *cgroups;      /* of steps, owned: what they left is killed at the job's end */
     size_t ncgroups;
 
     struct wh_github_output *outputs; /* texts owned */
@@ -365,6 +366,12 @@ char *wh_mapped_path(const struct wh_mapping *map, size_t n, const char *path);
 /* The step's environment without what the machine brings, values as the container sees them. */
 cJSON *wh_container_env(const struct wh_job *j, char *const *environment, const struct wh_mapping *map,
                         size_t n);
+
+/* ---- oom.c ---- */
+/* What the kernel killed before the first step is no step's. */
+void wh_oom_start(struct wh_job *j);
+/* After a step that failed: if the kernel killed for want of memory meanwhile, that is told. */
+void wh_oom_note(struct wh_job *j);
 
 /* ---- ownership.c ---- */
 /* Files in the job's folders that are not its user's (a Docker daemon's containers write as root): the agent

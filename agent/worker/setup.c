@@ -227,6 +227,7 @@ int wh_setup(struct wh_job *j)
     if (n == 0) {
         start_environment(j);
         wh_engine_offer(j);
+        wh_oom_start(j);
         n = set_up(j, &err);
     }
     if (n == 0)

@@ -448,6 +448,7 @@ void wh_run_judge(struct wh_job *j, struct wh_run *run)
         /* Actions say themselves what went wrong. */
         if (run->step->reference.type == WH_REFERENCE_SCRIPT)
             wh_say_error(j, "Process completed with exit code %d.", code);
+        wh_oom_note(j);
         run->result = WH_TASK_FAILED;
     } else {
         run->result = WH_TASK_SUCCEEDED;

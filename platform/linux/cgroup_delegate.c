@@ -9,8 +9,6 @@
 #include "cgroup_internal.h"
 #include "wherry/platform/cgroup.h"
 
-#define AGENT_LEAF "agent"
-
 /* Whether this process is the only one in the group. */
 static bool alone(int dir)
 {
@@ -31,12 +29,12 @@ int wh_cgroup_delegate_self(struct wh_error *err)
         !wh_cgroup_read(dir, "cgroup.controllers", &controllers) ||
         !strstr(wh_str_text(&controllers), "pids") || !alone(dir))
         return 0;
-    if (mkdirat(dir, AGENT_LEAF, 0755) < 0 && errno != EEXIST)
+    if (mkdirat(dir, WH_CGROUP_AGENT_LEAF, 0755) < 0 && errno != EEXIST)
         return errno == EACCES || errno == EPERM
                    ? 0
-                   : wh_fail_errno(err, "make the control group %s/" AGENT_LEAF, own);
-    if (wh_cgroup_write(dir, AGENT_LEAF "/cgroup.procs", "0") < 0)
-        return wh_fail_errno(err, "move to the control group %s/" AGENT_LEAF, own);
+                   : wh_fail_errno(err, "make the control group %s/" WH_CGROUP_AGENT_LEAF, own);
+    if (wh_cgroup_write(dir, WH_CGROUP_AGENT_LEAF "/cgroup.procs", "0") < 0)
+        return wh_fail_errno(err, "move to the control group %s/" WH_CGROUP_AGENT_LEAF, own);
     (void)wh_cgroup_write(dir, "cgroup.subtree_control", "+pids");
     (void)wh_cgroup_write(dir, "cgroup.subtree_control", "+memory");
     return 1;

@@ -4,6 +4,8 @@
 
 #include "wherry/base/str.h"
 
+#define WH_CGROUP_AGENT_LEAF "agent" /* the agent's own, below the group that was delegated to it */
+
 /* The folder of this process' own group in a v1 controller's hierarchy, or in v2 (controller NULL). Owned;
  * NULL: not mounted. */
 char *wh_cgroup_own_dir(const char *controller);

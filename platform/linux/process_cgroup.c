@@ -59,10 +59,19 @@ static void sweep(int parent, bool kill_left)
     closedir(list);
 }
 
-void wh_job_cgroup_sweep(void)
+/* Where groups of jobs are made: beside the agent's own leaf, where it has one (wh_cgroup_delegate_self()),
+ * as that has no controllers to hand on. A descriptor, or -1. */
+static int open_parent(void)
 {
     wh_autofree char *own = wh_cgroup_own_dir(NULL);
-    wh_autoclose int parent = own ? open_dir(AT_FDCWD, own) : -1;
+    if (own && wh_ends_with(own, "/" WH_CGROUP_AGENT_LEAF))
+        own[strlen(own) - strlen("/" WH_CGROUP_AGENT_LEAF)] = '\0';
+    return own ? open_dir(AT_FDCWD, own) : -1;
+}
+
+void wh_job_cgroup_sweep(void)
+{
+    wh_autoclose int parent = open_parent();
     if (parent >= 0)
         sweep(parent, true);
 }
@@ -71,8 +80,7 @@ bool wh_job_cgroup_create(uid_t owner, gid_t group, struct wh_job_cgroup *out)
 {
     static unsigned count;
     *out = WH_JOB_CGROUP_NONE;
-    wh_autofree char *own = wh_cgroup_own_dir(NULL);
-    wh_autoclose int parent = own ? open_dir(AT_FDCWD, own) : -1;
+    wh_autoclose int parent = open_parent();
     if (parent < 0)
         return false;
     sweep(parent, false);
@@ -101,6 +109,38 @@ int wh_job_cgroup_leaf(const char *name)
     if (parent < 0 || (mkdirat(parent, name, 0755) < 0 && errno != EEXIST))
         return -1;
     return open_dir(parent, name);
+}
+
+/* The number on the line of a key. */
+static int64_t number_of(const struct wh_str *text, const char *key)
+{
+    struct wh_reader r = wh_reader_of(text->data, text->len);
+    for (struct wh_view line; wh_reader_line(&r, &line);) {
+        struct wh_view name;
+        struct wh_view value;
+        uint64_t number;
+        if (!wh_view_split(line, ' ', &name, &value) || !wh_view_eq(name, key))
+            continue;
+        wh_autofree char *digits = wh_view_dup(value);
+        return wh_parse_u64(digits, INT64_MAX, &number) ? (int64_t)number : -1;
+    }
+    return -1;
+}
+
+int64_t wh_job_oom_kills(bool *own_group)
+{
+    wh_autofree char *own = wh_cgroup_own_dir(NULL);
+    wh_autostr text = {0};
+    char *job = own ? strstr(own, "/wherry-job-") : NULL;
+    char *below = job ? strchr(job + 1, '/') : NULL;
+    if (below)
+        *below = '\0';
+    wh_autoclose int group = job ? open_dir(AT_FDCWD, own) : -1;
+    *own_group = group >= 0 && wh_cgroup_read(group, "memory.events", &text);
+    if (*own_group)
+        return number_of(&text, "oom_kill");
+    return wh_read_file(AT_FDCWD, "/proc/vmstat", 1 << 20, &text, NULL) < 0 ? -1
+                                                                            : number_of(&text, "oom_kill");
 }
 
 void wh_job_cgroup_destroy(struct wh_job_cgroup *g)
