@@ -18,15 +18,46 @@ static const char *pick_event(const struct exec_options *o, const struct exec_fi
     return *own;
 }
 
+/* Of the jobs that were asked for, those that are in this file. */
+static char **jobs_in(const struct exec_options *o, const struct wh_workflow *w)
+{
+    char **found = NULL;
+    for (size_t k = 0; o->jobs && o->jobs[k]; k++)
+        for (size_t i = 0; i < wh_workflow_job_count(w); i++)
+            if (wh_streq_ci(wh_workflow_job_id(w, i), o->jobs[k]))
+                wh_strv_add(&found, o->jobs[k]);
+    return found;
+}
+
+/* Every job that was asked for is in one of the files. */
+static int check_jobs(const struct exec_options *o, const struct exec_files *f, struct wh_error *err)
+{
+    for (size_t k = 0; o->jobs && o->jobs[k]; k++) {
+        wh_autostr names = {0};
+        bool found = false;
+        for (size_t w = 0; w < f->n; w++)
+            for (size_t i = 0; i < wh_workflow_job_count(f->workflows[w]); i++) {
+                const char *id = wh_workflow_job_id(f->workflows[w], i);
+                found |= wh_streq_ci(id, o->jobs[k]);
+                wh_str_addf(&names, "%s%s", names.len > 0 ? ", " : "", id);
+            }
+        if (!found)
+            return wh_fail(err, WH_E_NOT_FOUND, "there is no job '%s'; there is %s", o->jobs[k],
+                           wh_str_text(&names));
+    }
+    return 0;
+}
+
 static int add_root(const struct exec_options *o, const struct wh_workflow *w, struct wh_graph *g,
                     cJSON *github, const char *event_name, struct wh_error *err)
 {
+    wh_autostrv char **only = jobs_in(o, w);
     struct wh_graph_root root = {.workflow = w,
                                  .github = github,
                                  .secrets = o->secrets,
                                  .event = event_name,
                                  .inputs = o->inputs,
-                                 .only = o->jobs};
+                                 .only = only};
     if (wh_graph_add(g, &root, err))
         return 0;
     return err->code == WH_E_PARSE ? -1 : wh_wrap(err, "%s", wh_workflow_file(w));
@@ -38,6 +69,8 @@ static int add_roots(const struct exec_options *o, const struct exec_files *f, s
 {
     wh_autofree char *own = NULL;
     const char *event_name = pick_event(o, f, &own);
+    if (check_jobs(o, f, err) < 0)
+        return -1;
     wh_autojson *event = o->event_path ? wh_json_read_file(o->event_path, WH_MAX_EXEC_FILE, err) : NULL;
     if (o->event_path && !event)
         return -1;
@@ -48,6 +81,9 @@ static int add_roots(const struct exec_options *o, const struct exec_files *f, s
     size_t added = 0;
     for (size_t i = 0; i < f->n; i++) {
         const struct wh_workflow *w = f->workflows[i];
+        wh_autostrv char **asked = jobs_in(o, w);
+        if (o->jobs && !asked)
+            continue;
         wh_autojson *github = wh_workflow_github(&checkout, w, event_name, event);
         wh_autostrv char **changed = wh_checkout_changed(&checkout, github);
         wh_autofree char *why = NULL;

@@ -119,6 +119,7 @@ struct exec_run {
     char **labels;            /* that this machine does not have, told already */
     const char *token;        /* github.token; NULL */
     cJSON *called;            /* workflows that were called: shown name -> text */
+    struct call *calls;       /* that are fetched now */
     struct exec_origin **origins;
     size_t norigins;
 };
@@ -153,6 +154,8 @@ void exec_gates_free(struct exec_run *run);
 /* ---- exec_call.c ---- */
 /* Finds the workflow that the job calls, and hands it to the graph. */
 void exec_call(struct exec_run *run, struct wh_graph_job *job);
+/* Ends fetching for jobs that were cancelled. */
+void exec_calls_kill(struct exec_run *run);
 void exec_calls_free(struct exec_run *run);
 
 #endif

@@ -25,7 +25,9 @@ struct call {
     struct wh_workflow_reference ref;
     struct wh_frame_conn *conn;
     uv_poll_t poll;
-    char *text; /* of the file, found; owned */
+    struct wh_fetch_process *process; /* NULL: it ended */
+    struct call *next;                /* of the run's */
+    char *text;                       /* of the file, found; owned */
     struct wh_error err;
 };
 
@@ -132,6 +134,12 @@ static void call_end(struct call *c)
 {
     uv_poll_stop(&c->poll);
     c->run->helpers--;
+    for (struct call **at = &c->run->calls; *at; at = &(*at)->next) {
+        if (*at != c)
+            continue;
+        *at = c->next;
+        break;
+    }
     if (c->job->state == WH_GRAPH_DONE)
         ; /* cancelled meanwhile */
     else if (c->text)
@@ -181,10 +189,14 @@ static void on_frames(uv_poll_t *poll, int status, int events)
     }
 }
 
+/* The call itself may be gone by now. */
 static void on_fetch_exit(struct wh_fetch_process *p, int exit_code, int signum, void *arg)
 {
-    (void)p, (void)exit_code, (void)signum;
+    (void)exit_code, (void)signum;
     struct exec_run *run = arg;
+    for (struct call *c = run->calls; c; c = c->next)
+        if (c->process == p)
+            c->process = NULL;
     run->helpers--;
     exec_run_pump(run);
 }
@@ -206,7 +218,8 @@ static int launch(struct call *c, struct wh_error *err)
                                        .job_uid = place->other ? place->user.uid : getuid(),
                                        .job_gid = place->other ? place->user.gid : getgid(),
                                        .facts = facts};
-    if (!wh_fetch_launch(&c->run->loop, &options, pair[1], on_fetch_exit, c->run, err))
+    c->process = wh_fetch_launch(&c->run->loop, &options, pair[1], on_fetch_exit, c->run, err);
+    if (!c->process)
         return -1;
     c->run->helpers++;
     wh_autojson *question = cJSON_CreateObject();
@@ -233,6 +246,8 @@ static void fetch(struct exec_run *run, struct wh_graph_job *job, struct wh_work
         return;
     }
     run->helpers++;
+    c->next = run->calls;
+    run->calls = c;
     uv_poll_init(&run->loop, &c->poll, wh_frame_conn_fd(c->conn));
     c->poll.data = c;
     uv_poll_start(&c->poll, UV_READABLE, on_frames);
@@ -276,6 +291,13 @@ void exec_call(struct exec_run *run, struct wh_graph_job *job)
     else
         wh_graph_finish(job, WH_GRAPH_SUCCESS, NULL); /* nothing is fetched for a plan */
     wh_workflow_reference_clear(&ref);
+}
+
+void exec_calls_kill(struct exec_run *run)
+{
+    for (struct call *c = run->calls; c; c = c->next)
+        if (c->process && (c->job->state == WH_GRAPH_DONE || run->interrupts > 1))
+            wh_fetch_kill(c->process);
 }
 
 void exec_calls_free(struct exec_run *run)

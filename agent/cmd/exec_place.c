@@ -38,7 +38,7 @@ static int make_folder(const struct exec_place *p, const char *path, struct wh_e
     if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || (st.st_uid != owner && st.st_uid != getuid()))
         return wh_fail(err, WH_E_DENIED,
                        "the work folder %s belongs to somebody else: name another with --work", path);
-    if (st.st_uid != owner && chown(path, owner, p->user.gid) < 0)
+    if (st.st_uid != owner && lchown(path, owner, p->user.gid) < 0)
         return wh_fail_errno(err, "hand the work folder %s to %s", path, p->user.name);
     return 0;
 }
@@ -53,24 +53,28 @@ static char *usual_folder(const struct exec_place *p)
                                     : wh_printf("%s/.cache/wherry/exec", home ? home : "/tmp");
 }
 
+/* Makes it, or finds it as ours alone. */
+static bool is_lock_folder(const char *path)
+{
+    struct stat st;
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        return false;
+    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == getuid() && !(st.st_mode & 022);
+}
+
 /* Of locks: nobody else may put anything there. */
 static char *lock_folder(struct wh_error *err)
 {
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
-    wh_autofree char *path = getuid() == 0 ? wh_strdup("/run/wherry-exec")
-                             : runtime && runtime[0] == '/'
-                                 ? wh_printf("%s/wherry-exec", runtime)
-                                 : wh_printf("/tmp/wherry-exec-locks-%u", (unsigned)getuid());
-    if (mkdir(path, 0700) < 0 && errno != EEXIST) {
-        wh_fail_errno(err, "make folder %s", path);
-        return NULL;
-    }
-    struct stat st;
-    if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != getuid() || (st.st_mode & 022)) {
-        wh_fail(err, WH_E_DENIED, "the folder of locks %s belongs to somebody else", path);
-        return NULL;
-    }
-    return wh_steal(&path);
+    const char *runtime = getuid() == 0 ? "/run" : getenv("XDG_RUNTIME_DIR");
+    wh_autofree char *usual = runtime && runtime[0] == '/' ? wh_printf("%s/wherry-exec", runtime) : NULL;
+    if (usual && is_lock_folder(usual))
+        return wh_steal(&usual);
+    wh_autofree char *other = wh_printf("/tmp/wherry-exec-locks-%u", (unsigned)getuid());
+    if (is_lock_folder(other))
+        return wh_steal(&other);
+    wh_fail(err, WH_E_DENIED, "there is no folder for locks: neither %s nor %s can be made or is yours",
+            usual ? usual : "$XDG_RUNTIME_DIR", other);
+    return NULL;
 }
 
 int exec_place_open(const struct exec_options *o, struct exec_place *p, struct wh_error *err)
@@ -118,16 +122,16 @@ int exec_place_lock(const struct exec_place *p, const char *kind, const char *na
 
 int exec_place_slot(const struct exec_place *p, char **path, struct wh_error *err)
 {
-    /* The first is the folder itself, as it is for one job at a time; others lie in it. */
+    /* The first is the folder itself, as it is for one job at a time. Others lie beside it: what is in it is
+     * the job user's, who could lead us elsewhere. */
     for (unsigned i = 0; i < MAX_SLOTS; i++) {
-        wh_autofree char *slot = i == 0 ? wh_strdup(p->folder) : wh_printf("%s/_slots/%u", p->folder, i);
+        wh_autofree char *slot = i == 0 ? wh_strdup(p->folder) : wh_printf("%s-%u", p->folder, i);
         int lock = -1;
         if (exec_place_lock(p, "slot", slot, &lock, err) < 0)
             return -1;
         if (lock < 0)
             continue;
-        wh_autofree char *parent = wh_printf("%s/_slots", p->folder);
-        if (i > 0 && (make_folder(p, parent, err) < 0 || make_folder(p, slot, err) < 0)) {
+        if (i > 0 && make_folder(p, slot, err) < 0) {
             close(lock);
             return -1;
         }

@@ -20,14 +20,23 @@ int exec_list(const struct exec_files *f)
 
 /* ---- the drawing: a row of boxes for each stage ---- */
 
-static unsigned stage_of(const struct wh_graph_node *node)
+/* One more than the latest of what each needs; in turns, for there may be very many ways from one to another.
+ */
+static unsigned *stages_of(const struct wh_graph_scope *scope)
 {
-    unsigned stage = 0;
-    for (size_t i = 0; i < node->nneeds; i++) {
-        unsigned before = stage_of(node->needs[i]) + 1;
-        stage = WH_MAX(stage, before);
+    unsigned *stages = wh_calloc(scope->nnodes + 1, sizeof *stages);
+    for (bool more = true; more;) {
+        more = false;
+        for (size_t i = 0; i < scope->nnodes; i++) {
+            const struct wh_graph_node *node = &scope->nodes[i];
+            for (size_t k = 0; k < node->nneeds; k++) {
+                unsigned after = stages[node->needs[k] - scope->nodes] + 1;
+                more |= after > stages[i];
+                stages[i] = WH_MAX(stages[i], after);
+            }
+        }
     }
-    return stage;
+    return stages;
 }
 
 static size_t columns(const char *text)
@@ -62,13 +71,14 @@ static void add_repeated(struct wh_str *s, const char *text, size_t times)
         wh_str_add(s, text);
 }
 
-static bool draw_stage(const struct wh_graph_scope *scope, unsigned stage, struct wh_masker *masker)
+static bool draw_stage(const struct wh_graph_scope *scope, const unsigned *stages, unsigned stage,
+                       struct wh_masker *masker)
 {
     struct wh_str rows[3] = {{0}};
     bool any = false;
     for (size_t i = 0; i < scope->nnodes; i++) {
         const struct wh_graph_node *node = &scope->nodes[i];
-        if (node->left_out || stage_of(node) != stage)
+        if (node->left_out || stages[i] != stage)
             continue;
         wh_autofree char *label = label_of(node, masker);
         size_t width = columns(label) + 2;
@@ -95,7 +105,8 @@ static void draw_scope(const struct wh_graph_scope *scope, struct wh_masker *mas
 {
     wh_autofree char *name = wh_mask_text(masker, scope->caller ? scope->caller->name : scope->name);
     printf("%s (%s)\n", name, wh_workflow_file(scope->workflow));
-    for (unsigned stage = 0; draw_stage(scope, stage, masker); stage++)
+    wh_autofree unsigned *stages = stages_of(scope);
+    for (unsigned stage = 0; draw_stage(scope, stages, stage, masker); stage++)
         ;
 }
 

@@ -66,6 +66,7 @@ static void on_signal(uv_signal_t *handle, int signum)
         for (size_t i = 0; i < run->njobs; i++)
             exec_job_kill(run->jobs[i]);
     }
+    exec_calls_kill(run);
     exec_run_pump(run);
 }
 
@@ -98,11 +99,8 @@ static void open_loop(struct exec_run *run)
 }
 
 /* One job: its completion as the service would get it; several: all of them by name. */
-static int write_result(const struct exec_run *run, struct wh_error *err)
+static int write_result(const struct exec_run *run, int fd, struct wh_error *err)
 {
-    const char *path = run->options->result;
-    if (!path)
-        return 0;
     wh_autojson *whole = NULL;
     const cJSON *json = run->results->child;
     if (run->style != EXEC_RAW && run->style != EXEC_LONE) {
@@ -111,16 +109,22 @@ static int write_result(const struct exec_run *run, struct wh_error *err)
         cJSON_AddItemToObject(whole, "jobs", cJSON_Duplicate(run->results, true));
         json = whole;
     }
-    if (!json)
+    if (!json || fd < 0)
         return 0;
     wh_autofree char *text = cJSON_Print(json);
-    return wh_write_file(AT_FDCWD, path, text, strlen(text), 0600, err) < 0 ? wh_wrap(err, "write the result")
-                                                                            : 0;
+    return wh_write_all(fd, text, strlen(text), err) < 0 ? wh_wrap(err, "write %s", run->options->result) : 0;
 }
 
 int exec_run(struct exec_run *run)
 {
     wh_autoerror err = {0};
+    const char *path = run->options->result;
+    wh_autoclose int result_fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
+    if (path && result_fd < 0) {
+        wh_fail_errno(&err, "write the result to %s", path);
+        fprintf(stderr, "wherry exec: %s\n", wh_error_text(&err));
+        return 1;
+    }
     run->results = cJSON_CreateObject();
     open_loop(run);
     exec_run_pump(run);
@@ -137,7 +141,7 @@ int exec_run(struct exec_run *run)
     enum wh_graph_result result =
         wh_graph_done(run->graph) ? wh_graph_result(run->graph) : WH_GRAPH_CANCELLED;
     exec_show_finish(run->show, wh_graph_result_text(result));
-    if (write_result(run, &err) < 0) {
+    if (write_result(run, result_fd, &err) < 0) {
         fprintf(stderr, "wherry exec: %s\n", wh_error_text(&err));
         result = WH_GRAPH_FAILURE;
     }

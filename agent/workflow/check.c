@@ -23,6 +23,10 @@ int wh_workflow_check(struct wh_workflow *w, struct wh_error *err)
         if (p->level == WH_LINT_REFUSED)
             return wh_fail(err, WH_E_PARSE, "%s (Line: %u, Col: %u): %s", w->file, p->line, p->col, p->text);
     }
+    /* Beyond that many nothing is kept: what is refused may be among it. */
+    if (found.count >= WH_MAX_LINT_PROBLEMS)
+        return wh_fail(err, WH_E_LIMIT, "%s: %u problems or more (see `wherry lint`)", w->file,
+                       WH_MAX_LINT_PROBLEMS);
     w->jobs = wh_yaml_get(w->root, "jobs");
     return 0;
 }

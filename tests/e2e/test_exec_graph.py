@@ -228,6 +228,21 @@ def test_a_job_with_what_it_needs(wherry: Wherry, tree: Path) -> None:
     assert done.returncode == 0 and sorted(conclusions(result)) == ["a", "b"]
 
 
+def test_a_job_of_one_of_several_files(wherry: Wherry, tree: Path) -> None:
+    write(tree, one=flow(a=job("echo from one")), two=flow(b=job("echo from two"), c=job("true")))
+    done = execute(wherry, tree, "-j", "b")
+    assert done.returncode == 0 and "from two" in done.stdout and "from one" not in done.stdout
+    wrong = execute(wherry, tree, "-j", "d")
+    assert wrong.returncode == 1 and "there is no job 'd'; there is a, b, c" in wrong.stderr
+
+
+def test_drawing_of_very_many_ways(wherry: Wherry, tree: Path) -> None:
+    """Each job needs all before it: more ways through it than can be counted."""
+    write(tree, ci=flow(**{f"j{i}": job("true", **({"needs": "[" + ", ".join(f"j{k}" for k in range(i)) + "]"} if i else {})) for i in range(60)}))
+    done = execute(wherry, tree, ".github/workflows/ci.yml", "--graph", timeout=60)
+    assert done.returncode == 0 and done.stdout.count("\n    ↓\n") == 59
+
+
 def test_rows_that_are_asked_for(wherry: Wherry, tree: Path) -> None:
     write(tree, ci=flow(a=job("echo ${{ strategy.job-index }}", strategy="{matrix: {os: [x, y], v: [1, 2]}}"), b=job("true")))
     result, done = results(wherry, tree, "--matrix", "os:y", "--matrix", "v:2", "--matrix", "v:3")

@@ -72,10 +72,10 @@ void wh_checkout_clear(struct wh_checkout *c);
  * not known. Owned (wh_strv_free()). */
 char **wh_checkout_changed(const struct wh_checkout *c, const cJSON *github);
 
-/* The github context. event: the payload (borrowed); NULL: one is made (wh_workflow_payload()). Never NULL.
+/* The github context. given: the payload (borrowed); NULL: one is made (wh_workflow_payload()). Never NULL.
  */
 cJSON *wh_workflow_github(const struct wh_checkout *c, const struct wh_workflow *w, const char *event_name,
-                          const cJSON *event);
+                          const cJSON *given);
 /* A payload of the event's kind, whose action is among the workflow's `types`. */
 cJSON *wh_workflow_payload(const struct wh_checkout *c, const struct wh_workflow *w, const char *event_name);
 /* Whether `on` and its filters let the event in (github: as above; changed NULL: paths are not looked at).

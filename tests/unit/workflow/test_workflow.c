@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "wherry/job/message.h"
+#include "wherry/workflow/lint.h"
 #include "wherry/workflow/workflow.h"
 
 static cJSON *message_of(const char *text, const char *job, const struct wh_workflow_context *context,
@@ -239,6 +240,25 @@ static void test_step_errors(void **state)
     }
 }
 
+/* Refusals are not lost behind more problems than are kept. */
+static void test_many_problems(void **state)
+{
+    (void)state;
+    for (unsigned n = WH_MAX_LINT_PROBLEMS - 1; n <= WH_MAX_LINT_PROBLEMS; n++) {
+        wh_autostr text = {0};
+        wh_str_add(&text, "on: {pull_request: {types: [new0");
+        for (unsigned i = 1; i < n; i++)
+            wh_str_addf(&text, ", new%u", i);
+        wh_str_add(&text, "]}}\njobs: {j: {runs-on: x, steps: [{run: x}]}}\n");
+        wh_autoerror err = {0};
+        wh_autoworkflow *w = wh_workflow_parse(wh_str_text(&text), text.len, "ci.yml", &err);
+        if (n < WH_MAX_LINT_PROBLEMS && !w)
+            fail_msg("%s", wh_error_text(&err));
+        if (n == WH_MAX_LINT_PROBLEMS)
+            assert_int_equal(err.code, WH_E_LIMIT);
+    }
+}
+
 static void test_references(void **state)
 {
     (void)state;
@@ -278,6 +298,7 @@ int main(void)
         cmocka_unit_test(test_whole_message), cmocka_unit_test(test_message_is_readable),
         cmocka_unit_test(test_questions),     cmocka_unit_test(test_errors),
         cmocka_unit_test(test_step_errors),   cmocka_unit_test(test_references),
+        cmocka_unit_test(test_many_problems),
     };
     return cmocka_run_group_tests_name("workflow", tests, NULL, NULL);
 }
