@@ -147,19 +147,17 @@ static const char *held_above(const struct wh_graph_scope *scope, const char *gr
 
 static bool is_deadlock(struct exec_run *run, struct wh_graph_job *job, struct wh_graph_scope *scope)
 {
-    const struct wh_graph_scope *from = job             ? job->node->scope
-                                        : scope->caller ? scope->caller->node->scope
-                                                        : NULL;
+    const struct wh_graph_job *subject = job ? job : scope->caller; /* a root waits for nobody above it */
+    if (!subject)
+        return false;
     const char *group = job ? job->concurrency.group : scope->concurrency.group;
-    const char *holder = held_above(from, group);
-    if (!holder && !job && scope->caller && scope->caller->concurrency.group &&
-        wh_streq_ci(scope->caller->concurrency.group, group))
-        holder = scope->caller->name;
+    bool own = !job && subject->concurrency.group && wh_streq_ci(subject->concurrency.group, group);
+    const char *holder = own ? subject->name : held_above(subject->node->scope, group);
     if (!holder)
         return false;
     exec_show_say(run->show,
                   "Canceling since a deadlock was detected for concurrency group: '%s' between '%s' and '%s'",
-                  group, holder, job ? job->name : scope->caller->name);
+                  group, holder, subject->name);
     return true;
 }
 
