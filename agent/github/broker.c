@@ -110,12 +110,17 @@ static void poll_failed(struct wh_session *s, struct gh_answer *answer)
     }
 }
 
+static void poll_free(struct gh_broker_poll *p)
+{
+    gh_call_cancel(&p->call);
+    free(p);
+}
+
 static void release(struct gh_broker_poll *p)
 {
     if (p->left)
         DL_DELETE(p->session->left, p);
-    gh_call_cancel(&p->call);
-    free(p);
+    poll_free(p);
 }
 
 void gh_broker_poll_cancel(struct gh_broker_poll **poll)
@@ -127,8 +132,11 @@ void gh_broker_poll_cancel(struct gh_broker_poll **poll)
 
 void gh_broker_polls_cancel(struct wh_session *s)
 {
-    while (s->left)
-        release(s->left);
+    struct gh_broker_poll *p;
+    while ((p = s->left)) {
+        DL_DELETE(s->left, p);
+        poll_free(p);
+    }
 }
 
 void gh_broker_polls_leave(struct wh_session *s)

@@ -128,12 +128,60 @@ static cJSON *telemetry_list(const struct wh_github_completion *completion)
 {
     static const char *const types[] = {"general", "actionCommand", "connectivityCheck"};
     cJSON *list = cJSON_CreateArray();
-    for (size_t i = 0; i < completion->ntelemetry; i++) {
+    for (size_t i = 0; i < WH_MIN(completion->ntelemetry, WH_MAX_TELEMETRY); i++) {
         cJSON *item = cJSON_CreateObject();
         wh_json_add_string(item, "message", completion->telemetry[i].message);
         wh_json_add_string(item, "type", types[completion->telemetry[i].type]);
         cJSON_AddItemToArray(list, item);
     }
+    return list;
+}
+
+#define MAX_TOLD_ISSUES 3  /* errors and warnings of a step */
+#define MAX_TOLD_CHARS 256 /* UTF-16 units of each */
+#define NS_A_SECOND 1000000000
+
+static cJSON *told_issues(const struct wh_step_record *step)
+{
+    cJSON *list = cJSON_CreateArray();
+    for (size_t i = 0; i < step->nannotations && cJSON_GetArraySize(list) < MAX_TOLD_ISSUES; i++) {
+        const struct wh_annotation *a = &step->annotations[i];
+        if (a->level == WH_ANNOTATION_NOTICE || !a->message || !*a->message)
+            continue;
+        size_t len = wh_utf16_prefix(a->message, strlen(a->message), MAX_TOLD_CHARS);
+        wh_autofree char *cut = wh_strndup(a->message, len);
+        cJSON_AddItemToArray(list, cJSON_CreateString(cut));
+    }
+    return list;
+}
+
+/* What the service counts actions by. */
+static cJSON *step_telemetry(const struct wh_step_record *step)
+{
+    cJSON *json = cJSON_CreateObject();
+    const char *result = wh_task_result_text(step->conclusion);
+    add_text(json, "action", step->action_name);
+    add_text(json, "ref", step->ref);
+    add_text(json, "type", step->type);
+    wh_json_add_string(json, "stepId", step->id);
+    add_text(json, "stepContextName", step->ref_name);
+    add_text(json, "result", result);
+    cJSON_AddItemToObject(json, "errorMessages", told_issues(step));
+    if (step->started_ns && step->completed_ns >= step->started_ns) {
+        int64_t took = step->completed_ns - step->started_ns;
+        wh_json_add_int(json, "executionTimeInSeconds", (took + NS_A_SECOND - 1) / NS_A_SECOND);
+        add_time(json, "startTime", step->started_ns);
+        add_time(json, "finishTime", step->completed_ns);
+    }
+    return json;
+}
+
+static cJSON *steps_telemetry(const struct wh_github_completion *completion)
+{
+    cJSON *list = cJSON_CreateArray();
+    for (size_t i = 0; i < completion->nsteps; i++)
+        if (completion->steps[i].type && *completion->steps[i].type)
+            cJSON_AddItemToArray(list, step_telemetry(&completion->steps[i]));
     return list;
 }
 
@@ -155,6 +203,7 @@ cJSON *gh_plan_event(const struct wh_github_job *job, const struct wh_github_com
         wh_json_add_string(environment, "name", job->environment_name);
         wh_json_add_string(environment, "url", completion->environment_url);
     }
+    cJSON_AddItemToObject(json, "actionsStepsTelemetry", steps_telemetry(completion));
     cJSON_AddItemToObject(json, "jobTelemetry", telemetry_list(completion));
     return json;
 }

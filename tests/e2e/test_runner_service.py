@@ -244,3 +244,17 @@ def test_two_runners_in_one_work_folder(wherry: Wherry, client: Client, runs: Ru
     assert runner(wherry, "box2")["state"] == "unusable"
     assert "another runner of this agent works in" in runner(wherry, "box2")["lastError"]["text"]
     client.check()
+
+
+# -- the version -----------------------------------------------------------------------------------------------------
+
+
+def test_exit_code_of_a_refused_version(wherry: Wherry, client: Client) -> None:
+    """1, or 7 where whoever started the agent wants to know it apart."""
+    wherry.register(client, "--runner-version", "2.300.0")
+    client.plan("runner-version-too-old")
+    wherry.start()
+    assert wherry.wait() == 1
+    wherry.start(ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE="1")
+    assert wherry.wait() == 7
+    assert "the service refuses runner version 2.300.0" in wherry.log_text() and "--runner-version" in wherry.log_text()

@@ -66,6 +66,21 @@ def test_a_failing_job_of_v1(listening, runs: Runs, client: Client, results: boo
     client.check()
 
 
+def test_telemetry_of_steps(listening, runs: Runs, client: Client) -> None:
+    """What the service counts steps and actions by: kind, result, times, the first three errors and warnings, cut."""
+    listening(job_flow="pipelines")
+    issues = "\n".join(f"  echo '::{kind}::{text}'" for kind, text in (
+        ("notice", "no trouble"), ("warning", "first"), ("error", "x" * 300), ("error", "third"), ("error", "fourth")))
+    job = runs.run(steps(f"name: bad\nid: bad\nrun: |\n{issues}\n  exit 3", "name: never\nrun: echo no"))
+    by = {r["external_id"]: r["name"] for r in job["results"]}
+    told = {by[t["stepId"]]: t for t in job["completion"]["stepsTelemetry"]}
+    bad = told["bad"]
+    assert (bad["type"], bad["result"], bad["stepContextName"]) == ("run", "failed", "bad")
+    assert bad["errorMessages"] == ["first", "x" * 256, "third"] and bad["executionTimeInSeconds"] >= 1
+    assert bad["startTime"] <= bad["finishTime"] and told["Set up job"]["type"] == "runner"
+    client.check()
+
+
 def test_cancel_a_job_of_v1(listening, runs: Runs, client: Client) -> None:
     listening(job_flow="pipelines")
     ident = runs.queue(steps("name: long\nrun: echo started; sleep 60", "name: last\nif: always()\nrun: echo the last"))

@@ -18,8 +18,8 @@ def _name(text: str) -> x509.Name:
 
 
 def _certificate(subject: str, issuer: x509.Name, public: ec.EllipticCurvePublicKey, signer: ec.EllipticCurvePrivateKey,
-                 extensions: list[tuple[x509.ExtensionType, bool]]) -> x509.Certificate:
-    now = datetime.datetime.utcnow()
+                 extensions: list[tuple[x509.ExtensionType, bool]], days: int = 0) -> x509.Certificate:
+    now = datetime.datetime.utcnow() + datetime.timedelta(days=days)
     builder = (x509.CertificateBuilder().subject_name(_name(subject)).issuer_name(issuer).public_key(public)
                .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
                .not_valid_after(now + datetime.timedelta(days=30)))
@@ -28,8 +28,11 @@ def _certificate(subject: str, issuer: x509.Name, public: ec.EllipticCurvePublic
     return builder.sign(signer, hashes.SHA256())
 
 
-def make(folder: Path, name: str = "", address: str = "127.0.0.1") -> tuple[ssl.SSLContext, Path]:
-    """A server context for a name and an address, and the file of the authority that signed it."""
+def make(folder: Path, name: str = "", address: str = "127.0.0.1", days: int = 0) -> tuple[ssl.SSLContext, Path]:
+    """A server context for a name and an address, and the file of the authority that signed it.
+
+    The server's certificate is valid a month from so many days from now.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
@@ -40,7 +43,7 @@ def make(folder: Path, name: str = "", address: str = "127.0.0.1") -> tuple[ssl.
     leaf = _certificate("localhost", ca.subject, key.public_key(), ca_key,
                         [(names, False), (x509.BasicConstraints(False, None), True),
                          (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
-                         (x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), False)])
+                         (x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), False)], days)
     pem = serialization.Encoding.PEM
     (folder / "ca.pem").write_bytes(ca.public_bytes(pem))
     (folder / "server.pem").write_bytes(leaf.public_bytes(pem) + key.private_bytes(

@@ -40,11 +40,17 @@ _RECORD = schema.record(
 _PATCH = schema.record({"count": schema.at_least(1), "value": schema.list_of(_RECORD)})
 _LOG = schema.record({"path": schema.text, "createdOn": schema.time, "lastChangedOn": schema.time})
 _OUTPUT = schema.record({"value": schema.string}, {"isSecret": schema.boolean})
+_STEP_TELEMETRY = schema.record(
+    {"type": schema.text, "stepId": schema.guid, "errorMessages": schema.list_of(schema.text, 3)},
+    {"action": schema.text, "ref": schema.text, "stage": schema.one_of("Pre", "Main", "Post"), "stepContextName": schema.text,
+     "hasRunsStep": schema.boolean, "hasUsesStep": schema.boolean, "isEmbedded": schema.boolean, "hasPreStep": schema.boolean,
+     "hasPostStep": schema.boolean, "stepCount": schema.at_least(0), "result": schema.one_of(*RESULTS),
+     "executionTimeInSeconds": schema.at_least(0), "startTime": schema.time, "finishTime": schema.time, "containerHookData": schema.string})
 _EVENT = schema.record(
     {"name": schema.one_of("JobCompleted"), "jobId": schema.guid, "requestId": schema.at_least(1), "result": schema.one_of(*RESULTS)},
     {"outputs": schema.map_of(_OUTPUT),
      "actionsEnvironment": schema.nullable(schema.record({"name": schema.text}, {"url": schema.nullable(schema.string)})),
-     "actionsStepsTelemetry": schema.anything, "jobTelemetry": schema.list_of(
+     "actionsStepsTelemetry": schema.list_of(_STEP_TELEMETRY), "jobTelemetry": schema.list_of(
          schema.record({"message": schema.string, "type": schema.one_of("general", "actionCommand", "connectivityCheck")}))},
 )
 _DOWNLOAD = schema.record({"nameWithOwner": schema.text, "ref": schema.text}, {"path": schema.nullable(schema.string)})
@@ -205,13 +211,18 @@ def _result(record: dict[str, Any]) -> dict[str, Any]:
             "completed_at": record["finishTime"], "annotations": [_annotation(i) for i in record.get("issues", [])]}
 
 
-def finish(call: Call, job: Job, result: str, outputs: dict[str, Any]) -> None:
+def finish(call: Call, job: Job, result: str, outputs: dict[str, Any], told: list[dict[str, Any]] | None = None) -> None:
     """The job is over: what was reported, in the form that completejob has."""
     now, service = call.service.clock.stamp(), call.service
     done = [r for r in job.records.values() if r.get("type") == "Task" and r.get("state") == "completed"]
     mine = job.records.get(job.id, {})
     job.completion = {"conclusion": result, "outputs": outputs, "stepResults": [_result(r) for r in sorted(done, key=lambda r: r["finishTime"])],
-                      "annotations": [_annotation(i) for i in mine.get("issues", [])]}
+                      "annotations": [_annotation(i) for i in mine.get("issues", [])], "stepsTelemetry": told}
+    for item in told or []:
+        if item["stepId"] not in job.records:
+            call.error("ids", f"telemetry of step {item['stepId']}, which has no record", job)
+        if any(len(message) > 256 for message in item["errorMessages"]):
+            call.error("telemetry", "a message has more than 256 characters", job)
     for key, blob in job.v1_blobs.items():
         if key[0] in ("job-log", "step-log"):
             # What nobody names is not shown: a page whose answer was lost, and that went into another log.
@@ -246,7 +257,7 @@ async def event(call: Call) -> web.Response:
         call.error("ids", "jobId or requestId is not the job's", job)
     if (job.message or {})["plan"]["version"] < 8:
         call.error("order", "an event for a plan that is too old for it", job)
-    finish(call, job, body["result"], body.get("outputs", {}))
+    finish(call, job, body["result"], body.get("outputs", {}), body.get("actionsStepsTelemetry"))
     return web.Response(status=200)
 
 
