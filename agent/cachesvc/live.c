@@ -69,6 +69,8 @@ void svc_live_drop(struct wh_cachesvc *svc, int64_t id)
         return;
     }
     live->dropped = true;
+    if (!live->finishing && wh_upload_active(live->upload) == 0)
+        wh_upload_reset(live->upload); /* gives its room back now: its file is open still */
     if (!live->finishing)
         drop_row(svc, id); /* the name is free at once; the open files go with their last user */
     close_if_dropped(live);

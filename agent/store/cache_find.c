@@ -61,7 +61,8 @@ int wh_cache_find_id(struct wh_store *s, int64_t id, struct wh_cache_entry *out,
     return rc;
 }
 
-/* The smallest text that no text with this prefix reaches. NULL: there is none. */
+/* The smallest text that no text with this prefix reaches. NULL: there is none; a blob is more than any text.
+ */
 static char *after_prefix(const char *prefix)
 {
     size_t len = strlen(prefix);
@@ -81,7 +82,7 @@ static int newest_of_few(struct wh_store *s, const struct wh_cache_name *name, c
     wh_autoquery *q = store_query(s, err,
                                   "SELECT seq FROM cache_entries WHERE kind = ?1 AND repo = ?2 AND scope = "
                                   "?3 AND version = ?4 AND key >= "
-                                  "?5 AND (?6 IS NULL OR key < ?6) LIMIT ?7",
+                                  "?5 AND key < coalesce(?6, x'00') LIMIT ?7",
                                   "ittttti", (int64_t)name->kind, name->repository, name->scope,
                                   name->version, name->key, after, (int64_t)FEW + 1);
     int rc, n = 0;
@@ -110,7 +111,7 @@ int wh_cache_find_prefix(struct wh_store *s, const struct wh_cache_name *name, s
         s, err,
         "SELECT " ENTRY_COLUMNS
         " FROM cache_entries INDEXED BY cache_entries_seq WHERE kind = ?1 AND repo = ?2 AND scope = ?3 AND "
-        "version = ?4 AND seq <= ?7 AND +key >= ?5 AND (?6 IS NULL OR +key < ?6) ORDER BY seq DESC LIMIT 1",
+        "version = ?4 AND seq <= ?7 AND +key >= ?5 AND +key < coalesce(?6, x'00') ORDER BY seq DESC LIMIT 1",
         "ittttti", (int64_t)name->kind, name->repository, name->scope, name->version, name->key, after, seq);
     int rc = q ? store_step(s, q, err) : -1;
     if (rc == 1)
@@ -127,7 +128,7 @@ int wh_cache_list(struct wh_store *s, const struct wh_cache_name *name, size_t m
         store_query(s, err,
                     "SELECT " ENTRY_COLUMNS " FROM cache_entries WHERE kind = ?1 AND repo = ?2 AND scope = "
                     "?3 AND (?4 IS NULL OR version = ?4) AND "
-                    "key >= ?5 AND (?6 IS NULL OR key < ?6) ORDER BY seq DESC LIMIT ?7",
+                    "key >= ?5 AND key < coalesce(?6, x'00') ORDER BY seq DESC LIMIT ?7",
                     "ittttti", (int64_t)name->kind, name->repository, name->scope, name->version, name->key,
                     after, (int64_t)max);
     int rc;

@@ -127,10 +127,11 @@ int wh_upload_drop(struct wh_store *s, int64_t id, struct wh_error *err)
 {
     wh_autostorelock(s);
     wh_autoclose int folder = store_uploads_folder(s, err);
-    if (folder < 0 || store_run(s, err, "DELETE FROM cache_uploads WHERE id = ?", "i", id) < 0)
+    if (folder < 0)
         return -1;
+    /* The bytes first: on a full disk the index can't be written before there is room. */
     store_upload_unlink(folder, id);
-    return 0;
+    return store_run(s, err, "DELETE FROM cache_uploads WHERE id = ?", "i", id) < 0 ? -1 : 0;
 }
 
 int64_t wh_upload_last(struct wh_store *s, int64_t id, struct wh_error *err)

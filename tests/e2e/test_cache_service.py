@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import socket
+import subprocess
 import time
 import urllib.parse
 from pathlib import Path
@@ -559,6 +560,33 @@ def test_row_43_no_room_at_the_start(place: Path) -> None:
         assert old.status == 400 and "no space" in old.json["message"]
     finally:
         caches.stop()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts a small file system")
+def test_row_43_disk_full_in_mid_upload(place: Path) -> None:
+    disk = place / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "none", str(disk)], check=True)
+    service = None
+    try:
+        disk.chmod(0o755)
+        service = CacheService(disk, {"leastFree": 1})
+        t = service.job(MAIN)
+        url = t.create("whole").json["signed_upload_url"]
+        answer = service.put(url, b"x" * (60 << 20))
+        assert answer.status == 413 and answer.headers["content-type"] == "application/xml", answer
+        assert service.put(url, b"x").status == 404 and t.match("whole") is None
+        cache = t.reserve("v1").json["cacheId"]
+        old = t.patch(cache, 0, b"x" * (60 << 20))
+        assert old.status == 413 and isinstance(old.json, dict)
+        # Its room is free again, and the service goes on.
+        data = os.urandom(30 << 20)
+        t.save("fits", data)
+        assert t.load("fits") == data
+    finally:
+        if service is not None:
+            service.stop()
+        subprocess.run(["umount", "-l", str(disk)], check=False)
 
 
 def varint(value: int) -> bytes:
