@@ -58,9 +58,8 @@ struct wh_cachesvc *wh_cachesvc_new(const struct wh_cachesvc_options *o, struct 
 
 /* ---- the end ---- */
 
-static void job_free(struct wh_cachesvc *svc, struct svc_job *job)
+static void job_free(struct svc_job *job)
 {
-    HASH_DEL(svc->jobs, job);
     for (size_t i = 0; i < job->nscopes; i++)
         free(job->scopes[i].name);
     free(job->id);
@@ -89,14 +88,20 @@ void wh_cachesvc_free(struct wh_cachesvc *svc)
     while (svc->works > 0)
         uv_run(svc->loop, UV_RUN_ONCE);
     svc_http_stop(svc);
-    struct svc_job *job, *next_job;
-    HASH_ITER(hh, svc->jobs, job, next_job) job_free(svc, job);
-    struct svc_rate *rate, *next_rate;
-    HASH_ITER(hh, svc->rates, rate, next_rate)
-    {
-        HASH_DEL(svc->rates, rate);
+    struct svc_job *job = svc->jobs;
+    HASH_CLEAR(hh, svc->jobs);
+    while (job) {
+        struct svc_job *next = job->hh.next;
+        job_free(job);
+        job = next;
+    }
+    struct svc_rate *rate = svc->rates;
+    HASH_CLEAR(hh, svc->rates);
+    while (rate) {
+        struct svc_rate *next = rate->hh.next;
         free(rate->repository);
         free(rate);
+        rate = next;
     }
     svc_lives_close(svc, true);
     uv_handle_t *handles[] = {(uv_handle_t *)&svc->poll, (uv_handle_t *)&svc->timer,
@@ -145,8 +150,10 @@ int wh_cachesvc_add(struct wh_cachesvc *svc, const struct wh_cachesvc_job *from,
                        WH_MAX_CACHE_SCOPES);
     struct svc_job *job;
     HASH_FIND_STR(svc->jobs, from->id, job);
-    if (job)
-        job_free(svc, job);
+    if (job) {
+        HASH_DEL(svc->jobs, job);
+        job_free(job);
+    }
     job = wh_calloc(1, sizeof(*job));
     job->id = wh_strdup(from->id);
     job->token = from->token;
@@ -172,7 +179,8 @@ void wh_cachesvc_end(struct wh_cachesvc *svc, const char *id)
     wh_autofree int64_t *ids = wh_upload_ids(svc->reads, id, &n, NULL);
     for (size_t i = 0; ids && i < n; i++)
         svc_live_drop(svc, ids[i]);
-    job_free(svc, job);
+    HASH_DEL(svc->jobs, job);
+    job_free(job);
 }
 
 void wh_cachesvc_count(const struct wh_cachesvc *svc, struct wh_cachesvc_counts *out)

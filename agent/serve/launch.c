@@ -278,9 +278,8 @@ static const char *token_of(const cJSON *message)
     return NULL;
 }
 
-static void job_free(struct wh_serve *s, struct job *j)
+static void job_free(struct job *j)
 {
-    HASH_DEL(s->jobs, j);
     cJSON_Delete(j->rights);
     free(j->id);
     free(j);
@@ -297,12 +296,13 @@ cJSON *wh_serve_job(struct wh_serve *s, const char *id, const cJSON *message, co
     }
     struct job *j;
     HASH_FIND_STR(s->jobs, id, j);
-    if (j)
-        job_free(s, j);
-    j = wh_calloc(1, sizeof(*j));
-    j->id = wh_strdup(id);
+    if (!j) {
+        j = wh_calloc(1, sizeof(*j));
+        j->id = wh_strdup(id);
+        HASH_ADD_KEYPTR(hh, s->jobs, j->id, strlen(j->id), j);
+    }
+    cJSON_Delete(j->rights);
     j->rights = wh_serve_rights(id, message, token, run != NULL);
-    HASH_ADD_KEYPTR(hh, s->jobs, j->id, strlen(j->id), j);
     wh_later_cancel(&s->idle);
     if (s->process.pid == 0 && !s->later && launch(s, err) < 0)
         return NULL;
@@ -333,7 +333,8 @@ void wh_serve_job_end(struct wh_serve *s, const char *id)
     wh_json_add_string(frame, "id", id);
     if (tell(s, frame, NULL, 0, &err) < 0)
         wh_log_warning("%s", wh_error_text(&err));
-    job_free(s, j);
+    HASH_DEL(s->jobs, j);
+    job_free(j);
     if (!s->jobs) {
         wh_later_cancel(&s->later);
         wh_later(&s->idle, s->loop, WH_SERVE_IDLE_MS, rest, s);
@@ -344,8 +345,13 @@ void wh_serve_free(struct wh_serve *s)
 {
     if (!s)
         return;
-    struct job *j, *next;
-    HASH_ITER(hh, s->jobs, j, next) job_free(s, j);
+    struct job *j = s->jobs;
+    HASH_CLEAR(hh, s->jobs);
+    while (j) {
+        struct job *next = j->hh.next;
+        job_free(j);
+        j = next;
+    }
     wh_later_cancel(&s->later);
     wh_later_cancel(&s->idle);
     hang_up(s);

@@ -134,7 +134,8 @@ int wh_upload_arrange(struct wh_upload *u, struct wh_error *err)
     u->extents = kept;
     u->nextents = n;
     u->room = n + 1;
-    u->end = u->ready = u->size = size;
+    u->ready = size;
+    u->end = u->size = size;
     u->digest = digest;
     u->complete = true;
     return upload_log_rewrite(u, err);

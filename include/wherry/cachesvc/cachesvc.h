@@ -62,7 +62,7 @@ struct wh_cachesvc_job {
     const char *results;       /* URL of its own results service; NULL: none */
     bool artifacts;            /* they stay here, also where there is a results service */
 };
-int wh_cachesvc_add(struct wh_cachesvc *svc, const struct wh_cachesvc_job *job, struct wh_error *err);
+int wh_cachesvc_add(struct wh_cachesvc *svc, const struct wh_cachesvc_job *from, struct wh_error *err);
 /* Its token and its URLs are refused from now on, what it began to upload is dropped. Unknown: fine. */
 void wh_cachesvc_end(struct wh_cachesvc *svc, const char *id);
 
