@@ -107,10 +107,10 @@ int wh_process_run(const struct wh_process_options *options, size_t max, struct 
  * with a slash is taken as it is. Owned by the caller; NULL if there is none. */
 char *wh_find_program(const char *name, const char *path, bool any_file);
 
-/* Where this is the first process of its pid namespace (of a container): whatever loses its parent there becomes
- * its child, and stays a zombie unless it is waited for. So it stays behind as that waiter, which passes signals on
- * and ends as the other does, and the program goes on in a child: returns 0 there, and where it is not the
- * first. Call it before there are threads. */
+/* Where this is the first process of its pid namespace (of a container): whatever loses its parent there
+ * becomes its child, and stays a zombie unless it is waited for. So it stays behind as that waiter, which
+ * passes signals on and ends as the other does, and the program goes on in a child: returns 0 there, and
+ * where it is not the first. Call it before there are threads. */
 int wh_init_split(struct wh_error *err);
 
 /* ---- users ---- */
@@ -150,8 +150,8 @@ bool wh_job_cgroup_create(uid_t owner, gid_t group, struct wh_job_cgroup *out);
 void wh_job_cgroup_destroy(struct wh_job_cgroup *g);
 /* Kills and removes the groups of jobs whose starter is dead (below the caller's own group). */
 void wh_job_cgroup_sweep(void);
-/* Inside the job: how many processes the kernel killed for want of memory so far; -1: not known. own_group: in
- * the job's group; else (no memory controller there) on the whole machine. */
+/* Inside the job: how many processes the kernel killed for want of memory so far; -1: not known. own_group:
+ * in the job's group; else (no memory controller there) on the whole machine. */
 int64_t wh_job_oom_kills(bool *own_group);
 /* Inside the job: a leaf for one step in the job's group; its descriptor (owned by the caller), or -1. */
 int wh_job_cgroup_leaf(const char *name);
