@@ -91,6 +91,17 @@ def test_credentials(online: Wherry, runs: Runs, registry: Registry, place: Path
     runs.client.check()
 
 
+def test_a_container_that_is_required(wherry: Wherry, runs: Runs, place: Path, busybox: str) -> None:
+    (place / "wherry.yaml").write_text("hooks: {require-job-container: true}\n")
+    wherry.register(runs.client)
+    wherry.start("--config", str(place / "wherry.yaml"), client=runs.client)
+    job = runs.run(steps("run: echo never"))
+    assert "Jobs without a job container are forbidden on this runner, please add a 'container:' to your job" in setup_log(job) and job["conclusion"] == "failed"
+    job = runs.run(steps("name: in\nrun: echo inside", top=container_job(busybox, "")))
+    assert "inside" in step_log(job, "in") and job["conclusion"] == "succeeded"
+    runs.client.check()
+
+
 def test_health(online: Wherry, runs: Runs, busybox: str) -> None:
     """One that is healthy from the start of a slow interval, one that ends, and one that never gets healthy: what is said of each."""
     def service(name: str, options: str, command: str) -> str:

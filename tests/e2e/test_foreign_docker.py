@@ -108,7 +108,8 @@ def test_hooks(wherry: Wherry, runs: Runs, place: Path) -> None:
     (place / "started.sh").write_text("echo started $GITHUB_REPOSITORY ${ACTIONS_RUNTIME_TOKEN:-none}; echo FROM_HOOK=yes >> $GITHUB_ENV\n")
     (place / "completed.sh").write_text("echo completed $JOB_ENV; exit 4\n")
     wherry.register(runs.client)
-    wherry.start(client=runs.client, ACTIONS_RUNNER_HOOK_JOB_STARTED=str(place / "started.sh"), ACTIONS_RUNNER_HOOK_JOB_COMPLETED=str(place / "completed.sh"))
+    (place / "wherry.yaml").write_text("hooks: {job-completed: completed.sh, job-started: not-this-one.sh}\n")  # a variable that is set wins
+    wherry.start("--config", str(place / "wherry.yaml"), client=runs.client, ACTIONS_RUNNER_HOOK_JOB_STARTED=str(place / "started.sh"))
     job = runs.run(steps("name: s\nrun: echo $FROM_HOOK", top="    env: {JOB_ENV: job}\n"))
     started = step_log(job, "Set up runner")
     assert started.startswith("A job started hook has been configured by the self-hosted runner administrator\n##[group]Run '") and "started acme/web none" in started

@@ -37,3 +37,58 @@ def test_zombies_of_a_first_process(wherry: Wherry, runs: Runs) -> None:
         time.sleep(0.1)
     assert wherry._process is not None and wherry._process.poll() == 0
     runs.client.check()
+
+
+def delegated() -> bool:
+    """Whether systemd can give the agent a group of the unified hierarchy with the memory controller."""
+    try:
+        return "memory" in open("/sys/fs/cgroup/cgroup.controllers").read() and shutil.which("systemd-run") is not None and os.geteuid() == 0
+    except OSError:
+        return False
+
+
+needs_delegation = pytest.mark.skipif(not delegated(), reason="needs cgroup v2 alone, systemd and root: python3 -m pytest tests/vm has such a machine")
+
+
+@needs_delegation
+def test_out_of_memory(wherry: Wherry, runs: Runs) -> None:
+    """The kernel kills a step for want of memory: its log says so, and the agent and the next step live."""
+    wherry.register(runs.client)
+    wherry.prefix = ["systemd-run", "--scope", "--quiet", "-p", "Delegate=yes", "-p", "MemoryMax=300M", "-p", "MemorySwapMax=0"]
+    wherry.start(client=runs.client)
+    job = runs.run(steps("name: eat\nrun: exec /usr/bin/python3 -c 'x = bytearray(600 << 20); x[::4096] = bytes(len(x[::4096]))'",
+                         "name: fail\nif: always()\nrun: exit 3", "name: next\nif: always()\nrun: echo alive"), timeout=120)
+    eaten = step_log(job, "eat")
+    assert "##[error]Process completed with exit code 137." in eaten, eaten
+    assert "##[warning]Out of memory: while this step ran, the kernel killed 1 process for want of memory." in eaten, eaten
+    assert "Out of memory" not in step_log(job, "fail") and "alive" in step_log(job, "next") and job["conclusion"] == "failed"
+    runs.client.check()
+
+
+@needs_delegation
+def test_what_hides_is_killed_by_its_group(wherry: Wherry, runs: Runs) -> None:
+    """Without the tracking variable, in a session of its own, forking all the time: gone at the job's end, with the job's group."""
+    wherry.register(runs.client)
+    wherry.prefix = ["systemd-run", "--scope", "--quiet", "-p", "Delegate=yes"]
+    wherry.start(client=runs.client)
+    job = runs.run(steps("name: hide\nrun: |\n  env -i setsid sh -c 'exec sleep 4321' >/dev/null 2>&1 &\n"
+                         "  env -i setsid sh -c 'while :; do (setsid sleep 4322 &); sleep 0.05; done' >/dev/null 2>&1 &\n  sleep 1; cat /proc/self/cgroup"), timeout=120)
+    assert "/wherry-job-" in step_log(job, "hide"), step_log(job, "hide")
+    time.sleep(1)
+    left = [pid for pid in os.listdir("/proc") if pid.isdigit() and b"432" in _command(pid)]
+    assert not left and job["conclusion"] == "succeeded"
+    own = "/sys/fs/cgroup" + open(f"/proc/{wherry.pid}/cgroup").read().strip().split("::")[1]
+    for _ in range(50):
+        groups = [name for name in os.listdir(os.path.dirname(own)) if name.startswith("wherry-job-")]
+        if not groups:
+            break
+        time.sleep(0.1)
+    assert not groups
+    runs.client.check()
+
+
+def _command(pid: str) -> bytes:
+    try:
+        return open(f"/proc/{pid}/cmdline", "rb").read()
+    except OSError:
+        return b""
