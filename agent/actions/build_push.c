@@ -4,6 +4,8 @@
 
 #include "actions/build_push.h"
 #include "actions/list.h"
+#include "wherry/base/fs.h"
+#include "wherry/dockerfile/check.h"
 #include "wherry/oci/layer.h"
 #include "wherry/progress/render.h"
 
@@ -120,6 +122,62 @@ static int build(struct wh_action_run *run, struct wh_push_plan *plan, const cha
     return status;
 }
 
+/* What check, outline or targets printed; findings of check fail the step with its first line. */
+static int show_call(const struct wh_build_result *result, struct wh_error *err)
+{
+    wh_action_print("%s", result->output);
+    if (result->exit_code == 0)
+        return 0;
+    return wh_fail(err, WH_E_FAILED, "buildx failed with: %.*s", (int)strcspn(result->output, "\n"),
+                   result->output);
+}
+
+static bool annotations_wanted(void)
+{
+    const char *text = getenv("DOCKER_BUILD_CHECKS_ANNOTATIONS");
+    return !text || !*text || strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
+}
+
+/* The Dockerfile's path below the workspace; NULL if it lies elsewhere. */
+static char *dockerfile_in_workspace(struct wh_action_run *run)
+{
+    const char *context = wh_action_input(run, "context"), *file = wh_action_input(run, "file");
+    const char *workspace = getenv("GITHUB_WORKSPACE");
+    bool git = context[0] == '\0' || strstr(context, "{{defaultContext}}") || strstr(context, "://");
+    wh_autofree char *path = file[0] ? wh_strdup(file)
+                             : git   ? wh_strdup("Dockerfile")
+                                     : wh_path_join(context, "Dockerfile");
+    const char *inside = path;
+    if (path[0] == '/') {
+        size_t n = workspace ? strlen(workspace) : 0;
+        if (n == 0 || strncmp(path, workspace, n) != 0 || path[n] != '/')
+            return NULL;
+        inside = path + n + 1;
+    }
+    while (wh_starts_with(inside, "./"))
+        inside += 2;
+    return wh_strdup(inside);
+}
+
+/* Findings of lint rules, as annotations of the Dockerfile's lines (actions.md §4.5). */
+static void annotate(struct wh_action_run *run, const struct wh_build_result *result)
+{
+    wh_autofree char *file =
+        result->nwarnings > 0 && annotations_wanted() ? dockerfile_in_workspace(run) : NULL;
+    if (!file)
+        return;
+    wh_autofree char *title = wh_printf("Generating GitHub annotations (%zu build check%s found)",
+                                        result->nwarnings, result->nwarnings == 1 ? "" : "s");
+    wh_action_group("%s", title);
+    for (size_t i = 0; i < result->nwarnings; i++) {
+        const struct wh_build_warning *w = &result->warnings[i];
+        wh_autofree char *text =
+            wh_printf("%s: %s%s%s", w->rule, w->message, w->url ? "\nMore info: " : "", w->url ? w->url : "");
+        wh_action_warning_at(file, w->line, wh_df_rule_description(w->rule), text);
+    }
+    wh_action_group_end();
+}
+
 static int stage_main(struct wh_action_run *run)
 {
     wh_autoerror err = {0};
@@ -129,21 +187,25 @@ static int stage_main(struct wh_action_run *run)
     int status = wh_build_push_head(run, &builder, &err);
     if (status == 0)
         status = wh_build_push_inputs(run, &plan, &err);
-    if (status == 0 && !plan.has_output)
+    if (status == 0 && !plan.has_output && !plan.request->call)
         wh_action_warning(
             "No output specified with docker-container driver. Build result will only remain in the build "
             "cache. "
             "To push result image into registry use --push or to load image into docker use --load");
     if (status == 0)
         status = build(run, &plan, builder, &result, &err);
+    if (status == 0 && result.output)
+        status = show_call(&result, &err);
     if (status == 0 && !result.ok) {
         if (result.excerpt)
             wh_action_print("%s", result.excerpt);
         status = wh_fail(&err, WH_E_FAILED, "buildx failed with: ERROR: failed to build: failed to solve: %s",
                          result.error);
     }
-    if (status == 0)
+    if (status == 0 && !plan.request->call)
         status = wh_build_push_tail(run, builder, &result, &err);
+    if (!plan.request || !plan.request->call)
+        annotate(run, &result);
     wh_push_plan_clear(&plan);
     wh_build_result_clear(&result);
     return status < 0 ? wh_action_fail(&err) : 0;

@@ -25,9 +25,6 @@ static int check_unsupported(struct wh_action_run *run, struct wh_error *err)
     for (size_t i = 0; i < WH_COUNT(unsupported); i++)
         if (wh_action_input(run, unsupported[i])[0])
             return refuse(unsupported[i], "", err);
-    const char *call = wh_action_input(run, "call");
-    if (call[0] && strcmp(call, "build") != 0)
-        return refuse("call", "only `build` is", err);
     return 0;
 }
 
@@ -171,15 +168,20 @@ static int add_contexts(struct wh_action_run *run, struct wh_build_request *r, s
             return wh_fail(err, WH_E_ARGUMENT, "Input 'build-contexts': `%s` must be name=value", *item);
         wh_autofree char *name_text = wh_view_dup(name), *value_text = wh_view_dup(value);
         wh_autoclose int fd = -1;
-        bool image = wh_starts_with(value_text, "docker-image://");
-        if (!image && (strstr(value_text, "://") || wh_starts_with(value_text, "git@")))
+        wh_autofree char *git = wh_build_git_context(value_text);
+        bool elsewhere = git || wh_starts_with(value_text, "docker-image://");
+        if (!elsewhere && strstr(value_text, "://"))
             return wh_fail(
                 err, WH_E_UNSUPPORTED,
-                "Input 'build-contexts': `%s`: only folders and docker-image:// are supported yet by wherry",
+                "Input 'build-contexts': `%s`: a folder, docker-image:// or a git address is supported by "
+                "wherry",
                 *item);
-        if (!image && (fd = open(value_text, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+        if (!elsewhere && (fd = open(value_text, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
             return wh_fail_errno(err, "Input 'build-contexts': %s", value_text);
-        if (!wh_build_request_add_context(r, name_text, wh_steal_fd(&fd), image ? value_text : NULL))
+        if (!wh_build_request_add_context(r, name_text, wh_steal_fd(&fd),
+                                          git         ? git
+                                          : elsewhere ? value_text
+                                                      : NULL))
             return wh_fail(err, WH_E_LIMIT, "Input 'build-contexts': more than %d contexts",
                            WH_MAX_BUILD_CONTEXTS);
     }
@@ -190,8 +192,9 @@ static int add_allow(struct wh_action_run *run, struct wh_build_request *r, stru
 {
     r->allow = wh_input_list(wh_action_input(run, "allow"), WH_LIST_CSV);
     for (char **item = r->allow; item && *item; item++)
-        if (strcmp(*item, "network.host") != 0)
-            return wh_fail(err, WH_E_UNSUPPORTED, "Input 'allow': %s is not supported yet by wherry", *item);
+        if (strcmp(*item, "network.host") != 0 && strcmp(*item, "security.insecure") != 0 &&
+            strcmp(*item, "device") != 0 && !wh_starts_with(*item, "device="))
+            return wh_fail(err, WH_E_ARGUMENT, "Input 'allow': invalid entitlement: %s", *item);
     return 0;
 }
 
@@ -258,17 +261,75 @@ static int add_secret_files(struct wh_action_run *run, struct wh_build_request *
 
 /* ---- context ---- */
 
+/* What the action means without a context: the repository at the event's commit (actions.md §4.1). */
+static char *default_context(struct wh_action_run *run)
+{
+    const char *server = getenv("GITHUB_SERVER_URL"), *repository = getenv("GITHUB_REPOSITORY");
+    const char *ref = getenv("GITHUB_REF"), *sha = getenv("GITHUB_SHA");
+    if (!server || !repository || !sha)
+        return NULL;
+    bool pull = ref && wh_starts_with(ref, "refs/pull/") &&
+                !wh_action_version_at_least(wh_action_version(run), 7, 2, 0);
+    const char *head = getenv("DOCKER_DEFAULT_GIT_CONTEXT_PR_HEAD_REF");
+    wh_autofree char *of_pull = pull ? wh_strdup(ref) : NULL;
+    if (pull && wh_streq(head, "true") && wh_ends_with(ref, "/merge"))
+        memcpy(of_pull + strlen(of_pull) - 5, "head", 5);
+    return wh_printf("%s/%s.git#%s", server, repository, pull ? of_pull : sha);
+}
+
+/* The job's token opens its own repository, unless the workflow brings another one. */
+static int add_git_token(struct wh_action_run *run, struct wh_build_request *r, const char *address,
+                         struct wh_error *err)
+{
+    const char *token = wh_action_input(run, "github-token"), *host = strstr(address, "://");
+    for (size_t i = 0; i < r->nsecrets; i++)
+        if (strcmp(r->secrets[i].id, "GIT_AUTH_TOKEN") == 0)
+            return 0;
+    if (!token[0] || !host)
+        return 0;
+    wh_autofree char *id = wh_printf("GIT_AUTH_TOKEN.%.*s", (int)strcspn(host + 3, "/:"), host + 3);
+    wh_action_mask(token);
+    return wh_build_request_add_secret(r, id, token, strlen(token), err);
+}
+
 static int load_context(struct wh_action_run *run, struct wh_build_request *r, struct wh_error *err)
 {
     const char *context = wh_action_input(run, "context"), *file = wh_action_input(run, "file");
-    if (context[0] == '\0' || strstr(context, "{{defaultContext}}"))
-        return refuse(
-            "context",
-            "a git context is what it means without a path; check the repository out and set `context: .`",
-            err);
-    if (strstr(context, "://") || wh_starts_with(context, "git@") || wh_ends_with(context, ".git"))
-        return refuse("context", "only a folder is", err);
+    const char *folder = strstr(context, "{{defaultContext}}");
+    if (context[0] == '\0' || folder) {
+        wh_autofree char *address = default_context(run);
+        if (!address)
+            return wh_fail(
+                err, WH_E_ARGUMENT,
+                "Input 'context': without a path it is the repository of the event, and this job names "
+                "none; say `context: .`");
+        wh_autofree char *all =
+            wh_printf("%s%s", address, folder ? folder + strlen("{{defaultContext}}") : "");
+        return add_git_token(run, r, all, err) < 0
+                   ? -1
+                   : wh_build_request_remote(r, all, file[0] ? file : NULL, err);
+    }
+    wh_autofree char *git = wh_build_git_context(context);
+    if (git)
+        return wh_build_request_remote(r, git, file[0] ? file : NULL, err);
+    if (strstr(context, "://"))
+        return refuse("context", "a folder or a git address (https://....git) is", err);
     return wh_build_request_load(r, context, file[0] ? file : NULL, err);
+}
+
+/* check, outline and targets read the Dockerfile and build nothing. */
+static int add_call(struct wh_action_run *run, struct wh_build_request *r, struct wh_error *err)
+{
+    const char *call = wh_action_input(run, "call");
+    size_t name = strcspn(call, ",");
+    if (call[0] == '\0' || strcmp(call, "build") == 0)
+        return 0;
+    if (call[name] && strcmp(call + name, ",format=json") != 0 && strcmp(call + name, ",format=text") != 0)
+        return wh_fail(err, WH_E_ARGUMENT, "Input 'call': `%s`: only format=json or format=text may follow",
+                       call);
+    r->call = wh_strndup(call, name);
+    r->call_format = strcmp(call + name, ",format=json") == 0 ? wh_strdup("json") : NULL;
+    return 0;
 }
 
 /* ---- outputs ---- */
@@ -393,10 +454,11 @@ int wh_build_push_inputs(struct wh_action_run *run, struct wh_push_plan *plan, s
     r->ulimits = wh_input_list(wh_action_input(run, "ulimit"), WH_LIST_LINE);
     add_build_args(run, r);
     add_pairs(run, "labels", &r->labels);
-    if (check_unsupported(run, err) < 0 || add_scalars(run, r, err) < 0 || add_annotations(run, r, err) < 0 ||
-        add_allow(run, r, err) < 0 || add_secret_values(run, r, err) < 0 ||
-        add_secret_envs(run, r, err) < 0 || add_secret_files(run, r, err) < 0 ||
-        add_outputs(run, plan, err) < 0 || load_context(run, r, err) < 0 || add_contexts(run, r, err) < 0)
+    if (check_unsupported(run, err) < 0 || add_call(run, r, err) < 0 || add_scalars(run, r, err) < 0 ||
+        add_annotations(run, r, err) < 0 || add_allow(run, r, err) < 0 ||
+        add_secret_values(run, r, err) < 0 || add_secret_envs(run, r, err) < 0 ||
+        add_secret_files(run, r, err) < 0 || add_outputs(run, plan, err) < 0 ||
+        load_context(run, r, err) < 0 || add_contexts(run, r, err) < 0)
         return -1;
     add_attests(run, r);
     return read_caches(run, r, err);

@@ -89,6 +89,34 @@ void wh_action_warning(const char *fmt, ...)
     command("warning", text);
 }
 
+/* Properties of a command end at `:` and `,`. */
+static void add_property(struct wh_str *out, const char *name, const char *text)
+{
+    wh_autostr escaped = {0};
+    add_escaped(&escaped, text);
+    wh_str_addf(out, "%s=", name);
+    for (const char *p = wh_str_text(&escaped); *p; p++)
+        if (*p == ':' || *p == ',')
+            wh_str_add(out, *p == ':' ? "%3A" : "%2C");
+        else
+            wh_str_addc(out, *p);
+}
+
+void wh_action_warning_at(const char *file, int line, const char *title, const char *text)
+{
+    wh_autostr out = {0};
+    wh_str_add(&out, "::warning ");
+    if (title) {
+        add_property(&out, "title", title);
+        wh_str_addc(&out, ',');
+    }
+    add_property(&out, "file", file);
+    wh_str_addf(&out, ",line=%d::", line);
+    add_escaped(&out, text);
+    wh_str_addc(&out, '\n');
+    say(out.data, out.len);
+}
+
 void wh_action_notice(const char *fmt, ...)
 {
     wh_autofree char *text = NULL;

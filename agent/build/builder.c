@@ -25,6 +25,20 @@ static int open_store(struct build *b, struct wh_error *err)
     return 0;
 }
 
+static int read_dockerfile(int root, const char *name, struct wh_str *out, struct wh_error *err)
+{
+    wh_autofree char *path = NULL;
+    if (inroot_resolve(root, name ? name : "Dockerfile", true, false, &path, err) < 0)
+        return -1;
+    wh_autoclose int fd = wh_open_in_root(root, path, O_RDONLY | O_NOFOLLOW, 0, false, NULL);
+    if (fd < 0 && !name)
+        fd = wh_open_in_root(root, "dockerfile", O_RDONLY | O_NOFOLLOW, 0, false, NULL);
+    if (fd < 0)
+        return wh_fail(err, WH_E_NOT_FOUND, "failed to read dockerfile: open %s: no such file or directory",
+                       name ? name : "Dockerfile");
+    return wh_read_fd(fd, WH_MAX_DOCKERFILE_BYTES, "Dockerfile", out, err);
+}
+
 /* Of a context that is fetched: the Dockerfile lies in it. */
 static int read_remote(struct build *b, const struct wh_build_context *context, struct wh_str *out,
                        struct wh_error *err)
@@ -34,17 +48,7 @@ static int read_remote(struct build *b, const struct wh_build_context *context, 
     const char *name = b->request->dockerfile_path;
     if (context_remote(b, context, &remote, err) < 0 || from_open_tree(b, remote.layer, &from, err) < 0)
         return -1;
-    wh_autofree char *path = NULL;
-    int status = inroot_resolve(from.root, name ? name : "Dockerfile", true, false, &path, err);
-    wh_autoclose int fd =
-        status == 0 ? wh_open_in_root(from.root, path, O_RDONLY | O_NOFOLLOW, 0, false, NULL) : -1;
-    if (fd < 0 && status == 0 && !name)
-        fd = wh_open_in_root(from.root, "dockerfile", O_RDONLY | O_NOFOLLOW, 0, false, NULL);
-    if (fd < 0 && status == 0)
-        status = wh_fail(err, WH_E_NOT_FOUND, "failed to read dockerfile: open %s: no such file or directory",
-                         name ? name : "Dockerfile");
-    if (status == 0)
-        status = wh_read_fd(fd, WH_MAX_DOCKERFILE_BYTES, "Dockerfile", out, err);
+    int status = read_dockerfile(from.root, name, out, err);
     if (from_close(&from, status == 0 ? err : NULL) < 0)
         status = -1;
     return status;

@@ -85,6 +85,8 @@ void wh_action_group_end(void);
 /* Annotations; the text is escaped, so it may have several lines. */
 void wh_action_error(const char *fmt, ...) WH_PRINTF(1, 2);
 void wh_action_warning(const char *fmt, ...) WH_PRINTF(1, 2);
+/* A warning on a line of a file of the workspace; title may be NULL. */
+void wh_action_warning_at(const char *file, int line, const char *title, const char *text);
 void wh_action_notice(const char *fmt, ...) WH_PRINTF(1, 2);
 void wh_action_debug(const char *fmt, ...) WH_PRINTF(1, 2);
 void wh_action_mask(
