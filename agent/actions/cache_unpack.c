@@ -215,6 +215,13 @@ static int make_hard_link(struct unpack *u, int dir, const char *name, const cha
     if (parent < 0)
         return -1;
     wh_autoclose int from = open_folder(u, parent, below, &last);
+    /* A file that two patterns name is in tar's archives twice: the second time as a link to itself. */
+    struct stat there;
+    struct stat here;
+    if (from >= 0 && fstatat(from, last, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+        fstatat(dir, name, &here, AT_SYMLINK_NOFOLLOW) == 0 && there.st_dev == here.st_dev &&
+        there.st_ino == here.st_ino)
+        return 0;
     (void)unlinkat(dir, name, 0);
     if (from < 0 || linkat(from, last, dir, name, 0) < 0)
         return wh_fail_errno(u->err, "a hard link to %s", target);

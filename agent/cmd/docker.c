@@ -171,10 +171,23 @@ static int do_buildx(int argc, char **argv)
     if (wh_streq(verb, "build") || wh_streq(verb, "b"))
         return docker_build(argc - 1, argv + 1);
     if (wh_streq(verb, "version")) {
-        printf("github.com/docker/buildx wherry-%s\n", WH_VERSION);
+        /* Docker's actions look for a version here, and then ask for what it has: of this one, all is there.
+         */
+        printf("github.com/docker/buildx v0.12.1 wherry-%s\n", WH_VERSION);
         return 0;
     }
-    if (wh_streq(verb, "ls") || wh_streq(verb, "inspect")) {
+    if (verb[0] == '\0') { /* as they ask whether there is a buildx at all */
+        puts("Usage:  docker buildx [build|version|ls|inspect|create|use|rm]: what `wherry build` does");
+        return 0;
+    }
+    if (wh_streq(verb, "inspect")) {
+        printf(
+            "Name:          default\nDriver:        docker-container\n\nNodes:\nName:             default0\n"
+            "Endpoint:         wherry\nStatus:           running\nBuildKit version: wherry %s\n",
+            WH_VERSION);
+        return 0;
+    }
+    if (wh_streq(verb, "ls")) {
         puts("NAME/NODE  DRIVER/ENDPOINT  STATUS   PLATFORMS\ndefault *  wherry           running  this "
              "machine's");
         return 0;
