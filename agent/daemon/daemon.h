@@ -216,6 +216,10 @@ void runner_take_settings(
 /* A session could not be made: SETTINGS_BAD if that is enough of them, else the event itself. */
 enum runner_event runner_settings_failed(struct runner *r, enum runner_event event);
 void runner_open_session(struct runner *r);
+static inline struct wh_runner_config *runner_registered(const struct runner *r)
+{
+    return r->registered ? r->registered : r->config;
+}
 
 /* ---- runner_files.c: what a runner keeps in its folder while it runs ---- */
 int runner_lock(struct runner *r, struct wh_error *err);

@@ -21,14 +21,18 @@ static void again(struct jobrun *j, uint64_t min_ms, uint64_t max_ms)
 /* A V1 renewal may have told that somebody renamed the runner on GitHub. */
 static void adopt_name(const struct runner *r)
 {
-    struct wh_runner_config *c = r->config;
+    struct wh_runner_config *c = r->config, *registered = runner_registered(r);
     const char *name = wh_session_agent_name(r->session);
     wh_autoerror err = {0};
     if (wh_streq(name, c->agent_name ? c->agent_name : c->name))
         return;
     free(c->agent_name);
     c->agent_name = wh_strdup(name);
-    if (wh_runner_config_save(r->d->options->state, c, &err))
+    if (registered != c) {
+        free(registered->agent_name);
+        registered->agent_name = wh_strdup(name);
+    }
+    if (wh_runner_config_save(r->d->options->state, registered, &err))
         wh_log_warning("keep its new name: %s", wh_error_text(&err));
 }
 

@@ -260,7 +260,7 @@ void runner_compare(struct runner *r)
     wh_autorunner *now = wh_runner_config_load(r->d->options->state, r->name, &err);
     if (!now) {
         runner_say_error(r, &err); /* it goes on with what it has */
-    } else if (r->config && !same_registration(r->config, now) && !r->end_wanted) {
+    } else if (r->config && !same_registration(runner_registered(r), now) && !r->end_wanted) {
         wh_log_info("was registered anew: begins anew when its job, if any, is over");
         r->replace = true;
         runner_end(r, RUNNER_STOPPED, NULL);

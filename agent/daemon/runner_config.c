@@ -61,9 +61,8 @@ static void on_refreshed(void *data, enum wh_official_file file, const struct wh
 
 void do_refresh_config(struct runner *r, const struct runner_cause *cause)
 {
-    const struct wh_runner_config *registered = r->registered ? r->registered : r->config;
     wh_refresh_cancel(&r->refresh);
-    r->refresh = wh_refresh_start(r->session, cause->message, registered, on_refreshed, r);
+    r->refresh = wh_refresh_start(r->session, cause->message, runner_registered(r), on_refreshed, r);
     runner_poll_now(r);
 }
 

@@ -61,8 +61,9 @@ static int other(struct wh_error *err, enum wh_official_file file, const char *f
                    field, is ? is : "missing", wanted ? wanted : "missing");
 }
 
-int wh_migrated_check(const struct wh_runner_config *config, enum wh_official_file file, struct wh_view text,
-                      struct wh_error *err)
+/* The name may have changed on GitHub since the file came. */
+static int check(const struct wh_runner_config *config, enum wh_official_file file, struct wh_view text,
+                 bool name_too, struct wh_error *err)
 {
     struct wh_view texts[MIGRATED_FILES] = {{0}};
     texts[file] = text;
@@ -75,13 +76,19 @@ int wh_migrated_check(const struct wh_runner_config *config, enum wh_official_fi
     const struct {
         const char *field, *is, *wanted;
     } fixed[] = {{"agentId", new_id, id},
-                 {"agentName", now->name, name},
+                 {"agentName", name_too ? now->name : name, name},
                  {"clientId", now->client_id, config->client_id},
                  {"authorizationUrl", now->authorization_url, config->authorization_url}};
     for (size_t i = 0; i < WH_COUNT(fixed); i++)
         if (!wh_streq(fixed[i].is, fixed[i].wanted))
             return other(err, file, fixed[i].field, fixed[i].is, fixed[i].wanted);
     return 0;
+}
+
+int wh_migrated_check(const struct wh_runner_config *config, enum wh_official_file file, struct wh_view text,
+                      struct wh_error *err)
+{
+    return check(config, file, text, true, err);
 }
 
 /* An empty text where there is no such file. */
@@ -109,7 +116,7 @@ struct wh_runner_config *wh_migrated_apply(const char *state, const struct wh_ru
         views[i] = view_of(&texts[i]);
         any |= texts[i].len > 0;
         if (code == 0 && texts[i].len > 0)
-            code = wh_migrated_check(config, i, views[i], err);
+            code = check(config, i, views[i], false, err);
     }
     if (code == 0 && !any)
         wh_fail(err, WH_E_NOT_FOUND, "the service gave no other settings");
@@ -172,7 +179,7 @@ int wh_migrated_import(const char *folder, const char *state, const struct wh_ru
             return -1;
         if (text.len == 0)
             continue;
-        if (wh_migrated_check(config, i, view_of(&text), err))
+        if (check(config, i, view_of(&text), false, err))
             return wh_wrap(err, "%s", folder);
         if (state && wh_migrated_save(state, config->name, i, view_of(&text), err))
             return -1;

@@ -266,7 +266,8 @@ void wh_session_poll_leave(struct wh_session *s, wh_late_message_fn late, void *
 {
     s->late = late;
     s->late_data = data;
-    gh_broker_polls_leave(s);
+    if (!s->poll.busy) /* no job comes in another one */
+        gh_broker_polls_leave(s);
     wh_session_poll_abort(s); /* a V1 server sends again what was not deleted */
 }
 

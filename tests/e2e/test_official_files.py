@@ -158,7 +158,6 @@ def test_the_services_later_version_comes_first(wherry: Wherry, place: Path) -> 
 
 @pytest.mark.parametrize("name,value,words", [
     (".runner_migrated", {"agentId": 4712}, "agentId is 4712, this runner's is 4711"),
-    (".runner_migrated", {"agentName": "box2"}, "agentName is box2"),
     (".runner_migrated", {"serverUrlV2": ""}, "serverUrlV2 is missing"),
     (".runner_migrated", b"{", "truncated or damaged"),
     (".credentials_migrated", {"data": {"clientId": "other", "authorizationUrl": "https://a.example/77"}}, "clientId is other"),

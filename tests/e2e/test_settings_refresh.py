@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -71,7 +72,26 @@ def test_other_settings_of_the_runner(fast: Fast) -> None:
     assert json.loads(text)["serverUrlV2"] == url and oct(file(fast, ".runner_migrated").stat().st_mode)[-3:] == "600"
     registered = json.loads(file(fast, "runner.json").read_text())
     assert not registered.get("serverUrlV2"), "the registration stays as it was"
+    sessions = fast.count("broker.session")
+    fast.wherry.signal(signal.SIGHUP)
+    fast.said("reloaded: 1 runners")
+    time.sleep(0.3)
+    assert fast.count("broker.session") == sessions, "a reload finds nothing new"
     fast.client.check(ignore=("poll",))
+
+
+def test_a_new_name_beside_other_settings(fast: Fast) -> None:
+    """GitHub's new name for the runner goes into its registration; the service's settings don't."""
+    fast.online()
+    url = fast.client.status()["url"] + "/_broker/"
+    fast.client.options(v1_config={"runner": {"serverUrlV2": url}}, v1_rename="box-of-ann")
+    ask(fast)
+    told(fast, "Runner settings updated successfully")
+    until(lambda: fast.count("v1.session") == 2)
+    assert fast.run()["conclusion"] == "succeeded"
+    until(lambda: json.loads(file(fast, "runner.json").read_text()).get("agentName") == "box-of-ann")
+    assert not json.loads(file(fast, "runner.json").read_text()).get("serverUrlV2")
+    fast.client.check()
 
 
 def test_other_credentials(fast: Fast) -> None:

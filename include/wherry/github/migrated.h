@@ -15,7 +15,7 @@ const char *wh_migrated_name(enum wh_official_file file);
  * the service gave none. */
 struct wh_runner_config *wh_migrated_apply(const char *state, const struct wh_runner_config *config,
                                            struct wh_error *err);
-/* Whether it is a file of that kind, and still of this runner. */
+/* Whether an answer of the service is a file of that kind, and of this runner under its present name. */
 int wh_migrated_check(const struct wh_runner_config *config, enum wh_official_file file, struct wh_view text,
                       struct wh_error *err);
 int wh_migrated_save(const char *state, const char *name, enum wh_official_file file, struct wh_view text,

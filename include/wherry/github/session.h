@@ -84,9 +84,10 @@ typedef void (*wh_poll_fn)(void *data, enum wh_outcome outcome, const struct wh_
                            struct wh_error *err);
 void wh_session_poll(struct wh_session *s, bool busy, bool fresh_connection, wh_poll_fn done, void *data);
 void wh_session_poll_abort(struct wh_session *s); /* without a callback */
-/* Another poll is to follow at once, by another status. A broker may be answering this one just now, and what
- * it hands out it does not keep: so it is left to end by itself (the service ends it when it sees the next),
- * and a message that it brings all the same goes to `late`, until the session is over or forgotten. */
+/* Another poll is to follow at once, by another status. A broker may be answering this one just now, and a
+ * job that it hands out it does not keep: so a poll as Online is left to end by itself (the service ends it
+ * when it sees the next), and a message that it brings all the same goes to `late`, until the session is over
+ * or forgotten. One as Busy is aborted. */
 typedef void (*wh_late_message_fn)(void *data, const struct wh_broker_message *message);
 #define WH_MAX_LEFT_POLLS 4 /* of a session: a further one ends the oldest */
 void wh_session_poll_leave(struct wh_session *s, wh_late_message_fn late, void *data);
