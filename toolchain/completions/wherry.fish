@@ -1,6 +1,6 @@
 # fish completion for wherry: commands and options are asked of the program, so they are always its own.
 function __wherry_commands
-    wherry --help 2>/dev/null | string match -rg '^  ([a-z]+)  +(.*)' | paste - - 
+    wherry --help 2>/dev/null | string match -rg '^  ([a-z]+)  +(.*)' | paste - -
 end
 function __wherry_options
     set -l words (commandline -opc)
