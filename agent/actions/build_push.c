@@ -132,6 +132,42 @@ static int show_call(const struct wh_build_result *result, struct wh_error *err)
                    result->output);
 }
 
+/* Cells of a table, with nothing that the summary's Markdown would take for its own. */
+static void add_cell(struct wh_str *out, const char *text)
+{
+    for (const char *p = text ? text : ""; *p; p++)
+        if (*p == '\n')
+            wh_str_addc(out, ' ');
+        else if (strchr("|`<>&*_\\[]", *p))
+            wh_str_addf(out, "&#%d;", *p);
+        else
+            wh_str_addc(out, *p);
+}
+
+/* Which steps ran, and why the cache had no answer, in the job's summary. */
+static void summarize(struct wh_action_run *run, const struct wh_build_result *result)
+{
+    const char *wanted = getenv("DOCKER_BUILD_SUMMARY");
+    wh_autostr out = {0};
+    wh_autoerror err = {0};
+    const cJSON *item;
+    if (!result->misses || wh_streq(wanted, "false"))
+        return;
+    wh_str_addf(&out, "### Build: %u of %u steps from the cache\n\n| step that ran | why |\n| --- | --- |\n",
+                result->cached, result->steps);
+    cJSON_ArrayForEach(item, result->misses)
+    {
+        wh_str_add(&out, "| ");
+        add_cell(&out, wh_json_string(item, "step"));
+        wh_str_add(&out, " | ");
+        add_cell(&out, wh_json_string(item, "why"));
+        wh_str_add(&out, " |\n");
+    }
+    wh_str_addc(&out, '\n');
+    if (wh_action_add_summary(run, wh_str_text(&out), &err) < 0)
+        wh_action_warning("job summary: %s", wh_error_text(&err));
+}
+
 static bool annotations_wanted(void)
 {
     const char *text = getenv("DOCKER_BUILD_CHECKS_ANNOTATIONS");
@@ -204,8 +240,10 @@ static int stage_main(struct wh_action_run *run)
     }
     if (status == 0 && !plan.request->call)
         status = wh_build_push_tail(run, builder, &result, &err);
-    if (!plan.request || !plan.request->call)
+    if (plan.request && !plan.request->call)
         annotate(run, &result);
+    if (plan.request && !plan.request->call)
+        summarize(run, &result);
     wh_push_plan_clear(&plan);
     wh_build_result_clear(&result);
     return status < 0 ? wh_action_fail(&err) : 0;

@@ -111,6 +111,7 @@ static int source_fields(struct build *b, const char *platform, const struct wh_
     if (status == 0) {
         digest_of(&source, &all);
         key_digest(k, &all);
+        key_file_inputs(k, &source);
     }
     if (status == 0 && from.context)
         *files = all;
@@ -134,6 +135,7 @@ static int remote_fields(struct build *b, const struct wh_df_step *step, struct 
         wh_autofree char *name = source->kind == WH_DF_ADD_URL ? remote_file_name(source->path) : NULL;
         key_text(k, name);
         key_digest(k, &remote.digest);
+        key_input(k, "source", source->path, remote.digest.bytes, sizeof remote.digest.bytes);
     }
     return 0;
 }

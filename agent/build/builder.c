@@ -291,6 +291,8 @@ static int run_build(struct build *b, cJSON **kept, struct wh_error *err)
     if (status < 0)
         add_failure(b, result, err);
     add_warnings(b, result);
+    if (b->misses)
+        cJSON_AddItemToObject(result, "misses", wh_steal(&b->misses));
     build_clear(b);
     wh_store_close(b->store);
     wh_json_add_int(result, "steps", b->steps);

@@ -15,6 +15,7 @@ void wh_build_result_clear(struct wh_build_result *r)
     free(r->config_digest);
     free(r->name);
     free(r->output);
+    cJSON_Delete(r->misses);
     for (size_t i = 0; i < r->nwarnings; i++) {
         free(r->warnings[i].rule);
         free(r->warnings[i].message);
@@ -58,6 +59,8 @@ static void take_result(const cJSON *json, struct wh_build_result *out)
     out->output = wh_strdup(wh_json_string(json, "output"));
     out->exit_code = (int)wh_json_int(json, "exitCode", 0);
     take_warnings(wh_json_get(json, "warnings"), out);
+    const cJSON *misses = wh_json_get(json, "misses");
+    out->misses = misses ? cJSON_Duplicate(misses, true) : NULL;
     out->steps = (unsigned)wh_json_int(json, "steps", 0);
     out->cached = (unsigned)wh_json_int(json, "cached", 0);
     out->uploaded = (uint64_t)wh_json_int(json, "uploaded", 0);

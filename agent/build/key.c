@@ -6,7 +6,7 @@
 
 void key_begin(struct key *k, const char *what)
 {
-    k->hash = wh_sha256_new();
+    *k = (struct key){.hash = wh_sha256_new()};
     key_text(k, KEY_VERSION);
     key_text(k, what);
 }

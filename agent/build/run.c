@@ -32,10 +32,12 @@ static int bind_fields(struct build *b, const char *platform, const struct wh_df
     int status = source_collect(&source, m->source ? m->source : "", err);
     if (status == 0)
         status = source_hash(b, &source, err);
-    if (status == 0)
+    if (status == 0) {
         source_key(&source, k);
-    else
+        key_file_inputs(k, &source);
+    } else {
         wh_wrap(err, "failed to compute cache key: failed to calculate checksum of ref context");
+    }
     source_clear(&source);
     return status;
 }
@@ -73,6 +75,14 @@ static bool split_host(const char *text, struct wh_view *name, struct wh_view *a
     return wh_view_split(wh_view_of(text), text[at] == '=' ? '=' : ':', name, address);
 }
 
+static void env_inputs(const struct wh_df_step *step, struct key *k)
+{
+    for (char **e = step->env; k->inputs && e && *e; e++) {
+        wh_autofree char *name = wh_strndup(*e, strcspn(*e, "="));
+        key_input(k, "variable", name, *e, strlen(*e));
+    }
+}
+
 int run_key(struct build *b, struct stage *s, const struct wh_df_step *step, bool definition, struct key *k,
             struct wh_error *err)
 {
@@ -82,6 +92,9 @@ int run_key(struct build *b, struct stage *s, const struct wh_df_step *step, boo
     key_list(k, step->env);
     key_text(k, step->user);
     key_text(k, step->cwd);
+    env_inputs(step, k);
+    key_input(k, "the user", "", step->user ? step->user : "", step->user ? strlen(step->user) : 0);
+    key_input(k, "the working folder", "", step->cwd, strlen(step->cwd));
     key_text(k, network_of(b, step));
     key_text(k, step->security);
     key_list(k, b->request->ulimits);

@@ -63,6 +63,8 @@ int channel_credential(void *data, const char *host, struct wh_credential *out, 
 /* ---- key.c: digests over length-framed fields ---- */
 struct key {
     struct wh_sha256 *hash;
+    char ***inputs; /* borrowed: named inputs are added to it (explain.c); NULL: not wanted */
+    size_t ninputs;
 };
 void key_begin(struct key *k, const char *what);
 void key_bytes(struct key *k, const void *data, size_t len);
@@ -71,6 +73,21 @@ void key_number(struct key *k, uint64_t number);
 void key_digest(struct key *k, const struct wh_digest *d);
 void key_list(struct key *k, char *const *list);
 void key_end(struct key *k, struct wh_digest *out);
+
+/* ---- explain.c: why a step was not cached ---- */
+struct source;
+struct stage;
+struct node;
+/* Remembers a named input of a step ("file src/a.c", "variable PATH") by a short hash of its value; adds
+ * nothing to the key. */
+void key_input(struct key *k, const char *what, const char *name, const void *value, size_t len);
+void key_file_inputs(struct key *k, const struct source *s);
+/* The JSON that a record keeps; owned by the caller. */
+char *explain_meta(const struct build *b, const struct stage *s, const struct wh_df_step *step,
+                   char *const *inputs);
+/* The first input that differs from an earlier record's, as a few words; owned by the caller. */
+char *explain_miss(const struct build *b, const struct stage *s, const struct node *node,
+                   const char *meta_text, char *const *inputs);
 
 /* ---- inroot.c: paths of a foreign tree ---- */
 #define WH_MAX_LINKS 255
@@ -258,6 +275,7 @@ struct build {
     struct blob_job **jobs; /* layers on their way to blobs; guarded by lock */
     size_t njobs;
     unsigned steps, cached;
+    cJSON *misses; /* {step, why}; guarded by lock */
     uint64_t uploaded;
     unsigned layers_uploaded;
 };

@@ -19,10 +19,11 @@ static const char *const *scopes_of(const struct build *b, bool by_ref, size_t *
 
 static int make_key(struct build *b, struct stage *s, const struct wh_df_step *step, bool definition,
                     const struct wh_digest *parent, struct wh_digest *files, struct wh_digest *out,
-                    struct wh_error *err)
+                    char ***inputs, struct wh_error *err)
 {
     struct key k;
     key_begin(&k, definition ? "definition" : "content");
+    k.inputs = inputs;
     key_digest(&k, parent);
     key_text(&k, b->plan->stages[s->index].platform);
     key_text(&k, wh_df_kind_text(step->kind));
@@ -35,7 +36,7 @@ static int make_key(struct build *b, struct stage *s, const struct wh_df_step *s
 int step_definition_key(struct build *b, struct stage *s, struct node *node, const struct wh_digest *parent,
                         struct wh_error *err)
 {
-    return make_key(b, s, node->step, true, parent, &node->files, &node->key, err);
+    return make_key(b, s, node->step, true, parent, &node->files, &node->key, NULL, err);
 }
 
 static char *slot_of(const struct build *b, const struct stage *s, const struct wh_df_step *step)
@@ -69,13 +70,11 @@ int step_lookup(struct build *b, bool by_ref, const struct wh_digest *key, struc
 }
 
 static int file_record(struct build *b, struct stage *s, const struct node *node, bool by_ref,
-                       const struct wh_digest *key, struct wh_error *err)
+                       const struct wh_digest *key, char *const *inputs, struct wh_error *err)
 {
     size_t n;
     wh_autofree char *slot = slot_of(b, s, node->step);
-    wh_autojson *meta = cJSON_CreateObject();
-    wh_json_add_string(meta, "text", node->step->text);
-    wh_autofree char *meta_text = wh_json_print(meta);
+    wh_autofree char *meta_text = explain_meta(b, s, node->step, inputs);
     struct wh_record r = {.key = *key,
                           .scope = (char *)scopes_of(b, by_ref, &n)[0],
                           .layer = node->layer.id,
@@ -102,39 +101,44 @@ int64_t step_previous_layer(struct build *b, const struct stage *s, const struct
 }
 
 /* Why the store had no answer, in a few words. */
-static char *why_missed(struct build *b, const struct stage *s, const struct node *node)
+static char *why_missed(struct build *b, const struct stage *s, const struct node *node, char *const *inputs)
 {
-    const struct wh_df_step *step = node->step;
     if (s->no_cache)
         return wh_strdup("no-cache was asked for");
     size_t n;
     const char *const *scopes = scopes_of(b, node->by_ref, &n);
-    wh_autofree char *slot = slot_of(b, s, step);
+    wh_autofree char *slot = slot_of(b, s, node->step);
     wh_autorecord previous = {0};
-    if (wh_record_previous(b->store, scopes, n, slot, &previous, NULL) != 1)
+    if (wh_record_previous(b->store, scopes, n, slot, &previous, NULL) != 1 || !previous.meta)
         return wh_strdup("not built here before");
-    wh_autojson *meta = previous.meta ? wh_json_parse(previous.meta, strlen(previous.meta),
-                                                      WH_MAX_RECORD_META, "record", NULL)
-                                      : NULL;
-    const char *text = meta ? wh_json_string(meta, "text") : NULL;
-    if (text && step->text && strcmp(text, step->text) != 0)
-        return wh_strdup("the instruction changed");
-    return wh_strdup(step->kind == WH_DF_RUN ? "a step before it, its environment or its mounts changed"
-                                             : "its files or a step before it changed");
+    return explain_miss(b, s, node, previous.meta, inputs);
+}
+
+static void note_miss(struct build *b, const struct node *node, const char *why)
+{
+    cJSON *item = cJSON_CreateObject();
+    wh_json_add_string(item, "step", node->step->title);
+    wh_json_add_string(item, "why", why);
+    pthread_mutex_lock(&b->lock);
+    if (!b->misses)
+        b->misses = cJSON_CreateArray();
+    cJSON_AddItemToArray(b->misses, item);
+    pthread_mutex_unlock(&b->lock);
 }
 
 /* A key's record is true only if the files that the key was made of are those that went into the layer: a job
  * may have changed them between. */
 static int file_definition(struct build *b, struct stage *s, const struct node *node,
-                           const struct wh_digest *files, struct wh_error *err)
+                           const struct wh_digest *files, char *const *inputs, struct wh_error *err)
 {
-    return wh_digest_eq(&node->files, files) ? file_record(b, s, node, node->by_ref, &node->key, err) : 0;
+    return wh_digest_eq(&node->files, files) ? file_record(b, s, node, node->by_ref, &node->key, inputs, err)
+                                             : 0;
 }
 
 /* By what the layers below really are: a step whose definition changed, but whose inputs did not, needs no
  * run. */
 static int find_by_content(struct build *b, struct stage *s, struct node *node, const struct wh_digest *key,
-                           const struct wh_digest *files, struct wh_error *err)
+                           const struct wh_digest *files, char *const *inputs, struct wh_error *err)
 {
     if (s->no_cache)
         return 0;
@@ -143,13 +147,14 @@ static int find_by_content(struct build *b, struct stage *s, struct node *node, 
         return found;
     node->found_late = true;
     report_cached(&b->report, node->step->title);
-    return file_definition(b, s, node, files, err) < 0 ? -1 : 1;
+    return file_definition(b, s, node, files, inputs, err) < 0 ? -1 : 1;
 }
 
 static int execute(struct build *b, struct stage *s, struct node *node, struct state *state,
-                   struct wh_digest *files, struct wh_error *err)
+                   struct wh_digest *files, char *const *inputs, struct wh_error *err)
 {
-    wh_autofree char *why = why_missed(b, s, node);
+    wh_autofree char *why = why_missed(b, s, node, inputs);
+    note_miss(b, node, why);
     uint64_t vertex = report_start(&b->report, node->step->title, why);
     int status = node->step->kind == WH_DF_RUN
                      ? run_execute(b, s, node->step, state, vertex, &node->layer, err)
@@ -163,14 +168,16 @@ int step_execute(struct build *b, struct stage *s, struct node *node, struct sta
                  struct wh_error *err)
 {
     struct wh_digest content, files = {0}, copied = {0};
-    if (make_key(b, s, node->step, false, &state->identity, &files, &content, err) < 0)
+    wh_autostrv char **inputs = NULL;
+    if (make_key(b, s, node->step, false, &state->identity, &files, &content, &inputs, err) < 0)
         return -1;
-    int found = find_by_content(b, s, node, &content, &files, err);
+    int found = find_by_content(b, s, node, &content, &files, inputs, err);
     if (found != 0)
         return found < 0 ? -1 : 0;
-    if (execute(b, s, node, state, &copied, err) < 0 || file_definition(b, s, node, &copied, err) < 0)
+    if (execute(b, s, node, state, &copied, inputs, err) < 0 ||
+        file_definition(b, s, node, &copied, inputs, err) < 0)
         return -1;
     if (!wh_digest_eq(&files, &copied))
         return 0;
-    return file_record(b, s, node, node->step->kind == WH_DF_RUN, &content, err);
+    return file_record(b, s, node, node->step->kind == WH_DF_RUN, &content, inputs, err);
 }

@@ -197,6 +197,21 @@ static int report_call(struct run *r)
     return r->o->ignore_status ? 0 : r->result.exit_code;
 }
 
+static void explain(const struct run *r)
+{
+    const cJSON *item;
+    if (!r->result.misses) {
+        fputs("\nEvery step came from the cache.\n", stderr);
+        return;
+    }
+    fputs("\nNot cached:\n", stderr);
+    cJSON_ArrayForEach(item, r->result.misses)
+    {
+        const char *step = wh_json_string(item, "step"), *why = wh_json_string(item, "why");
+        fprintf(stderr, "  %s\n      %s\n", step ? step : "", why ? why : "");
+    }
+}
+
 static int report(struct run *r)
 {
     if (r->canceled) {
@@ -205,6 +220,8 @@ static int report(struct run *r)
     }
     if (r->status == 0 && r->o->request->call)
         return report_call(r);
+    if (r->status == 0 && r->o->explain)
+        explain(r);
     if (r->status == 0 && r->result.ok && write_results(r, &r->error) == 0) {
         if (r->o->request->noutputs == 0 && !r->o->quiet)
             fputs("WARNING: No output specified. Build result will only remain in the build cache. To push "

@@ -24,6 +24,7 @@ struct build_options {
     char **outputs;                   /* owned: --output texts */
     const char *engine; /* borrowed: a job's engine of containers to build in; NULL: a builder is started */
     bool push, load, quiet, help;
+    bool explain;       /* say why steps ran */
     bool ignore_status; /* --call check: findings are no failure */
     enum wh_progress_style style;
     struct build_sink sinks[WH_MAX_BUILD_OUTPUTS];

@@ -41,6 +41,7 @@ enum option_id {
     OPT_CACHE_TO,
     OPT_CALL,
     OPT_CHECK,
+    OPT_EXPLAIN,
     OPT_REFUSED
 };
 
@@ -91,6 +92,7 @@ static const struct option options[] = {
     {"ssh", 0, true, OPT_REFUSED},
     {"call", 0, true, OPT_CALL},
     {"check", 0, false, OPT_CHECK},
+    {"explain", 0, false, OPT_EXPLAIN},
     {"cgroup-parent", 0, true, OPT_REFUSED},
     {"device", 0, true, OPT_REFUSED},
     {"policy", 0, true, OPT_REFUSED},
@@ -134,6 +136,7 @@ void build_usage(void)
         "      --metadata-file FILE   digest and names as JSON\n"
         "      --iidfile FILE         the image id\n\n"
         "How\n"
+        "      --explain              tell at the end why each step that ran was not cached\n"
         "      --no-cache             build every step again\n"
         "      --no-cache-filter S    only the steps of these stages (comma list)\n"
         "      --cache-to SPEC        type=registry,ref=REF[,mode=max] or type=inline: layers for other "
@@ -452,6 +455,9 @@ static int apply_flag(struct build_options *o, const struct option *opt, const c
         return 0;
     case OPT_LOAD:
         o->load = on;
+        return 0;
+    case OPT_EXPLAIN:
+        o->explain = on;
         return 0;
     case OPT_CHECK:
         set(&o->request->call, on ? "check" : NULL);

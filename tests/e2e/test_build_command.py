@@ -110,3 +110,43 @@ def test_interrupt(builder: Builder) -> None:
     rest = process.stderr.read()
     assert process.wait(20) == 130 and time.monotonic() - began < 10
     assert "CANCELED" in rest and "failed to solve: Canceled: context canceled" in rest, "".join(seen) + rest
+
+
+def reasons(builder: Builder, *arguments: str) -> dict[str, str]:
+    """Step -> why it was not cached, as --explain tells."""
+    lines = builder.build("--explain", *arguments).stderr.partition("\nNot cached:\n")[2].splitlines()
+    return {step.strip().partition("] ")[2]: why.strip() for step, why in zip(lines[::2], lines[1::2])}
+
+
+def test_why_a_step_was_not_cached(builder: Builder) -> None:
+    builder.write(src___a__c="a", src___b__c="b")
+    text = "FROM BASE\nARG V=1\nENV E=1\nRUN echo $V\nCOPY src /src\nRUN cat /src/*\n"
+    builder.dockerfile(text)
+    assert set(reasons(builder).values()) == {"not built here before"}
+    assert "Every step came from the cache." in builder.build("--explain").stderr
+    builder.write(src___b__c="changed")
+    assert reasons(builder) == {"COPY src /src": "file src/b.c changed", "RUN cat /src/*": "what `COPY src /src` made before it changed"}
+    builder.write(src___new__c="n")
+    (builder.context / "src/a.c").unlink()
+    assert reasons(builder)["COPY src /src"] == "file src/new.c is new"
+    (builder.context / "src/new.c").unlink()
+    assert reasons(builder)["COPY src /src"] in ("file src/new.c is gone", "file src/a.c is gone")
+    found = reasons(builder, "--build-arg", "V=2")
+    assert found["RUN echo 2"] == "build argument V changed"
+    builder.dockerfile(text.replace("E=1", "E=2"))
+    assert reasons(builder, "--build-arg", "V=2")["RUN echo 2"] == "variable E changed"
+    builder.dockerfile(text.replace("E=1", "E=2").replace("RUN echo", "RUN echo x"))
+    assert reasons(builder, "--build-arg", "V=2")["RUN echo x 2"] == "the instruction was `RUN echo $V`"
+    assert set(reasons(builder, "--no-cache").values()) == {"no-cache was asked for"}
+
+
+def test_another_base_is_told(builder: Builder, registry, place: Path) -> None:
+    from .support import ociimage
+    layout = place / "base"
+    for content in ("one", "two"):
+        ociimage.layout_of_tars(layout, [ociimage.tar_of({"f": content})])
+        base = registry.push_layout(layout, "explained/base:latest")
+        builder.put("Dockerfile", f"FROM {base}\nCOPY --from={builder.base} /bin/busybox /bin/sh\nRUN true\n")
+        found = reasons(builder, "--pull")
+        layout.joinpath("index.json").unlink()
+    assert "base image" in found["RUN true"] and "changed: sha256:" in found["RUN true"]

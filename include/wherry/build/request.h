@@ -126,6 +126,7 @@ struct wh_build_result {
     int exit_code;                     /* of a call */
     struct wh_build_warning *warnings; /* owned: findings of lint rules */
     size_t nwarnings;
+    cJSON *misses; /* owned: [{"step", "why"}] of the steps that ran; NULL: none did */
     unsigned steps,
         cached;        /* steps of the target's graph that make layers, and how many came from the store */
     uint64_t uploaded; /* bytes of blobs sent to registries */

@@ -93,29 +93,28 @@ static void refusals(void **state)
     static const struct {
         const char *words[4];
         const char *text;
-    } cases[] = {
-        {{NULL}, "which folder? `wherry build [OPTION...] PATH`, mostly `wherry build .`"},
-        {{"a", "b"}, "one PATH only, and there are `a` and `b`"},
-        {{"--tagg=x", "."}, "there is no option --tagg=x; did you mean --tag?"},
-        {{"-z", "."}, "there is no option -z"},
-        {{".", "-t"}, "-t needs a value"},
-        {{".", "--target"}, "--target needs a value"},
-        {{"--push=maybe", "."}, "--push maybe: must be true or false"},
-        {{"--platform", "linux/amd64,linux/arm64", "."},
-         "--platform linux/amd64,linux/arm64: only one platform, this machine's, is supported yet"},
-        {{"--ssh", "default", "."}, "--ssh is not supported yet by wherry's own builder"},
-        {{"--call", "check,format=yaml", "."},
-         "--call check,format=yaml: `format=yaml` is neither format=json nor ignorestatus"},
-        {{"--allow", "everything", "."}, "invalid entitlement: everything"},
-        {{"--network=moon", "."}, "--network moon: network mode must be default, host or none"},
-        {{"--progress=fast", "."}, "--progress fast: must be auto, plain, tty, json or quiet"},
-        {{"--shm-size=big", "."}, "--shm-size big: must be a size, as 64m or 2g"},
-        {{"--secret=src=x", "."}, "--secret src=x: needs an id, as id=token,src=token.txt"},
-        {{"--secret=id=x,env=NOPE_NOPE", "."}, "--secret id=x: the variable NOPE_NOPE is not set"},
-        {{"--build-context", "x", "."},
-         "--build-context x: must be NAME=FOLDER, NAME=docker-image://REF or NAME=https://....git"},
-        {{"--build-context", "x=https://y", "."},
-         "failed to get build context x: stat https://y: no such file or directory"}};
+    } cases[] = {{{NULL}, "which folder? `wherry build [OPTION...] PATH`, mostly `wherry build .`"},
+                 {{"a", "b"}, "one PATH only, and there are `a` and `b`"},
+                 {{"--tagg=x", "."}, "there is no option --tagg=x; did you mean --tag?"},
+                 {{"-z", "."}, "there is no option -z"},
+                 {{".", "-t"}, "-t needs a value"},
+                 {{".", "--target"}, "--target needs a value"},
+                 {{"--push=maybe", "."}, "--push maybe: must be true or false"},
+                 {{"--platform", "linux/amd64,linux/arm64", "."},
+                  "--platform linux/amd64,linux/arm64: only one platform, this machine's, is supported yet"},
+                 {{"--ssh", "default", "."}, "--ssh is not supported yet by wherry's own builder"},
+                 {{"--call", "check,format=yaml", "."},
+                  "--call check,format=yaml: `format=yaml` is neither format=json nor ignorestatus"},
+                 {{"--allow", "everything", "."}, "invalid entitlement: everything"},
+                 {{"--network=moon", "."}, "--network moon: network mode must be default, host or none"},
+                 {{"--progress=fast", "."}, "--progress fast: must be auto, plain, tty, json or quiet"},
+                 {{"--shm-size=big", "."}, "--shm-size big: must be a size, as 64m or 2g"},
+                 {{"--secret=src=x", "."}, "--secret src=x: needs an id, as id=token,src=token.txt"},
+                 {{"--secret=id=x,env=NOPE_NOPE", "."}, "--secret id=x: the variable NOPE_NOPE is not set"},
+                 {{"--build-context", "x", "."},
+                  "--build-context x: must be NAME=FOLDER, NAME=docker-image://REF or NAME=https://....git"},
+                 {{"--build-context", "x=https://y", "."},
+                  "failed to get build context x: stat https://y: no such file or directory"}};
     for (size_t i = 0; i < WH_COUNT(cases); i++) {
         autooptions o = {0};
         wh_autoerror err = {0};
