@@ -223,18 +223,12 @@ static int send_launch(struct wh_serve *s, struct wh_error *err)
     wh_json_add_string(frame, "origin", s->origin);
     wh_json_add_int(frame, "repositoryMax", (int64_t)s->repository_max);
     wh_json_add_string(frame, "artifacts", s->artifacts == WH_ARTIFACTS_LOCAL ? "local" : "auto");
+    /* Those that run know no other port: their next call must not come before their rights. */
+    cJSON *jobs = cJSON_AddArrayToObject(frame, "jobs");
+    for (const struct job *j = s->jobs; j; j = j->hh.next)
+        cJSON_AddItemToArray(jobs, cJSON_Duplicate(j->rights, true));
     const int fds[] = {state, s->listener};
     return tell(s, frame, fds, WH_COUNT(fds), err);
-}
-
-static int tell_all(struct wh_serve *s, struct wh_error *err)
-{
-    if (send_launch(s, err) < 0)
-        return -1;
-    for (const struct job *j = s->jobs; j; j = j->hh.next)
-        if (tell(s, j->rights, NULL, 0, err) < 0)
-            return -1;
-    return 0;
 }
 
 static int launch(struct wh_serve *s, struct wh_error *err)
@@ -257,7 +251,7 @@ static int launch(struct wh_serve *s, struct wh_error *err)
     uv_poll_init(s->loop, s->exit_poll, s->process.pidfd);
     uv_poll_init(s->loop, s->write_poll, wh_frame_conn_fd(s->conn));
     uv_poll_start(s->exit_poll, UV_READABLE, on_exit_poll);
-    if (tell_all(s, err) < 0) {
+    if (send_launch(s, err) < 0) {
         wh_process_signal(&s->process, SIGKILL); /* and its exit starts it again */
         return wh_wrap(err, "start the cache service");
     }
@@ -304,10 +298,12 @@ cJSON *wh_serve_job(struct wh_serve *s, const char *id, const cJSON *message, co
     cJSON_Delete(j->rights);
     j->rights = wh_serve_rights(id, message, token, run != NULL);
     wh_later_cancel(&s->idle);
-    if (s->process.pid == 0 && !s->later && launch(s, err) < 0)
+    if (s->process.pid > 0 && s->conn) {
+        if (tell(s, j->rights, NULL, 0, err) < 0)
+            return NULL;
+    } else if (s->process.pid == 0 && !s->later && launch(s, err) < 0) {
         return NULL;
-    if (s->conn && s->process.pid > 0 && tell(s, j->rights, NULL, 0, err) < 0)
-        return NULL;
+    }
     cJSON *services = cJSON_CreateObject();
     wh_autofree char *url = wh_printf("%s/", s->origin);
     wh_json_add_string(services, "url", url);

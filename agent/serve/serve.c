@@ -144,6 +144,9 @@ static int open_service(struct serve *s, struct wh_frame *launch, struct wh_erro
                                         (unsigned)wh_json_int(launch->json, "reserveSeconds", 0)};
     s->local_artifacts = wh_streq(wh_json_string(launch->json, "artifacts"), "local");
     s->svc = wh_cachesvc_new(&o, err);
+    const cJSON *job;
+    if (s->svc)
+        cJSON_ArrayForEach(job, wh_json_get(launch->json, "jobs")) add_job(s, job);
     return s->svc ? 0 : -1;
 }
 

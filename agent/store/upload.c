@@ -6,6 +6,16 @@
 #include "store/upload_internal.h"
 #include "wherry/base/log.h"
 
+/* One that was being committed when its process was killed is read-only already. */
+static int open_data(int folder, const char *name)
+{
+    const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
+    int fd = openat(folder, name, flags, 0600);
+    if (fd < 0 && errno == EACCES && fchmodat(folder, name, 0600, 0) == 0)
+        fd = openat(folder, name, flags, 0600);
+    return fd;
+}
+
 struct wh_upload *wh_upload_open(struct wh_store *s, int64_t id, struct wh_error *err)
 {
     char data[48], log[48];
@@ -17,11 +27,10 @@ struct wh_upload *wh_upload_open(struct wh_store *s, int64_t id, struct wh_error
     u->hash = wh_sha256_new();
     u->data = u->log = -1;
     u->folder = store_uploads_folder(s, err);
-    const int flags = O_CREAT | O_CLOEXEC | O_NOFOLLOW;
     if (u->folder >= 0)
-        u->data = openat(u->folder, data, O_RDWR | flags, 0600);
+        u->data = open_data(u->folder, data);
     if (u->data >= 0)
-        u->log = openat(u->folder, log, O_WRONLY | O_APPEND | flags, 0600);
+        u->log = openat(u->folder, log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (u->folder >= 0 && u->log < 0)
         wh_fail_errno(err, "%s/" STORE_UPLOADS "/%s", s->dir, data);
     if (u->log < 0 || store_own(s, u->folder, data, err) < 0 || store_own(s, u->folder, log, err) < 0 ||

@@ -143,11 +143,9 @@ class CacheService:
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True)
         theirs.close()
         state = os.open(self.state, os.O_RDONLY | os.O_DIRECTORY)
-        self._send({"type": "launch", "state": str(self.state), "origin": self.origin, "artifacts": "local", **self.options},
+        self._send({"type": "launch", "state": str(self.state), "origin": self.origin, "artifacts": "local", "jobs": list(self.jobs.values()), **self.options},
                    [state, self.listener.fileno()])
         os.close(state)
-        for frame in self.jobs.values():
-            self._send(frame)
 
     def _send(self, frame: dict[str, Any], fds: list[int] | None = None) -> None:
         data = json.dumps(frame).encode()
