@@ -241,7 +241,7 @@ static int lint(struct lint *l, int argc, char **argv, struct wh_error *err)
     }
     if (wh_streq(l->format, "json"))
         l->json = cJSON_CreateArray();
-    for (size_t i = 0; l->files[i]; i++)
+    for (size_t i = 0; l->files && l->files[i]; i++)
         if (lint_file(l, l->files[i], err) < 0)
             return 2;
     print_summary(l);

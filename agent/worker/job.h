@@ -309,7 +309,7 @@ void wh_inputs_say_header(struct wh_job *j, const struct wh_run *run, const stru
 #define WH_BACKGROUND_STEPS 10 /* at once, unless the message says otherwise; more wait */
 extern const struct wh_special wh_background_control;
 void wh_background_add_wait(struct wh_job *j);
-void wh_background_describe(struct wh_job *j, size_t main); /* in its record */
+void wh_background_describe(struct wh_job *j, size_t i); /* main i, in its record */
 void wh_background_start(struct wh_job *j, struct wh_run *run);
 void wh_background_turn(
     struct wh_job *j); /* after each turn of the loop: those that ended, those that wait */
@@ -319,9 +319,9 @@ void wh_background_resume(struct wh_job *j);
 void wh_background_flush_lines(struct wh_job *j);
 void wh_background_free(struct wh_background *b);
 /* For a child's events; data is its run. */
-void wh_run_line(void *run, const char *line, size_t len);
-void wh_run_frame(void *run, struct wh_frame *frame);
-bool wh_run_hold(void *run);
+void wh_run_line(void *data, const char *line, size_t len);
+void wh_run_frame(void *data, struct wh_frame *frame);
+bool wh_run_hold(void *data);
 /* What a step leaves to those after it, or to those that wait for it. */
 int wh_run_leave_output(struct wh_job *j, const struct wh_run *run, const char *name, const char *value,
                         struct wh_error *err);

@@ -183,7 +183,7 @@ const char *const wf_events[] = {EVENTS(NAME) NULL};
 #undef NAME
 
 static const struct wf_type event_name = {.forms = WF_STRING, .place = WF_LITERAL, .words = wf_events};
-#define KEY(event, type) {#event, &type},
+#define KEY(event, type) {#event, &(type)},
 static const struct wf_key on_keys[] = {EVENTS(KEY) END};
 #undef KEY
 
