@@ -106,7 +106,7 @@ static void add_image(struct metadata_inputs *in, char *name, bool enable)
 /* One line of names alone: "a,b". */
 static bool is_old_format(char **fields)
 {
-    for (char **f = fields; *f; f++)
+    for (char **f = fields; f && *f; f++)
         if (strchr(*f, '='))
             return false;
     return true;
@@ -135,13 +135,13 @@ static int read_image(const char *line, bool only, struct metadata_inputs *in, s
     if (split(line, &fields, err) < 0)
         return -1;
     if (only && is_old_format(fields)) {
-        for (char **f = fields; *f; f++)
+        for (char **f = fields; f && *f; f++)
             add_image(in, wh_view_dup(wh_view_trim(wh_view_of(*f))), true);
         return 0;
     }
     struct metadata_image image = {.name = wh_strdup(""), .enable = true};
     int status = 0;
-    for (char **f = fields; *f && status == 0; f++)
+    for (char **f = fields; f && *f && status == 0; f++)
         status = read_image_field(*f, line, &image, err);
     if (status == 0 && !image.name[0])
         status = wh_fail(err, WH_E_ARGUMENT, "Image name attribute empty: %s", line);
@@ -216,7 +216,7 @@ static int read_flavor(struct wh_action_run *run, struct metadata_flavor *flavor
         bool *last = NULL;
         if (split(*l, &fields, err) < 0)
             return -1;
-        for (char **f = fields; *f; f++)
+        for (char **f = fields; f && *f; f++)
             if (read_flavor_field(*f, *l, flavor, &last, err) < 0)
                 return -1;
     }
@@ -363,7 +363,7 @@ static int read_tag(const char *line, struct metadata_tag *t, struct wh_error *e
     if (split(line, &fields, err) < 0)
         return -1;
     t->type = METADATA_RAW;
-    for (char **f = fields; *f; f++) {
+    for (char **f = fields; f && *f; f++) {
         wh_autofree char *name = NULL, *value = NULL;
         if (!pair(*f, CUT_NOT, &name, &value))
             wh_env_set(&t->attrs, "value", value);

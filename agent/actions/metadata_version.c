@@ -41,8 +41,7 @@ static char *base_ref(const struct metadata_context *c)
 static bool is_default_branch(const struct metadata_context *c)
 {
     static const char *const always[] = {"create", "discussion", "issues", "schedule"};
-    const char *branch = below(c->ref, "refs/heads/");
-    branch = branch ? branch : c->ref;
+    const char *branch = wh_starts_with(c->ref, "refs/heads/") ? c->ref + strlen("refs/heads/") : c->ref;
     if (!branch[0])
         return false;
     if (wh_streq(wh_json_string(wh_json_get(c->payload, "repository"), "default_branch"), branch))

@@ -92,7 +92,7 @@ static const char *take_token(struct wh_reader *r)
     return NULL;
 }
 
-static void format(struct wh_str *out, const struct moment *m, const char *text)
+static void add_formatted(struct wh_str *out, const struct moment *m, const char *text)
 {
     struct wh_reader r = wh_reader_of(text, strlen(text));
     while (!wh_reader_end(&r)) {
@@ -211,7 +211,7 @@ static void add(struct wh_str *out, const struct moment *m, const char *t)
     size_t n = strlen(t);
     const char *whole = long_format(t);
     if (whole) {
-        format(out, m, whole);
+        add_formatted(out, m, whole);
         return;
     }
     switch (t[0]) {
@@ -281,7 +281,7 @@ static int64_t floor_seconds(int64_t ms)
     return ms >= 0 ? ms / 1000 : -((-ms + 999) / 1000);
 }
 
-char *wh_moment_format(int64_t when, const char *zone, const char *text, bool *unknown)
+char *wh_moment_format(int64_t when, const char *zone, const char *format, bool *unknown)
 {
     *unknown = !zone_known(zone);
     const char *old = getenv("TZ");
@@ -295,7 +295,7 @@ char *wh_moment_format(int64_t when, const char *zone, const char *text, bool *u
     localtime_r(&t, &m.tm);
     m.offset = m.tm.tm_gmtoff;
     wh_autostr out = {0};
-    format(&out, &m, text);
+    add_formatted(&out, &m, format);
     if (kept)
         setenv("TZ", kept, 1);
     else
