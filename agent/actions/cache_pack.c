@@ -204,12 +204,13 @@ static int open_pack(struct pack *p, bool zstd)
 
 static void free_pack(struct pack *p)
 {
-    struct link *l, *next;
-    HASH_ITER(hh, p->links, l, next)
-    {
-        HASH_DEL(p->links, l);
+    struct link *l = p->links;
+    HASH_CLEAR(hh, p->links);
+    while (l) {
+        struct link *next = l->hh.next;
         free(l->name);
         free(l);
+        l = next;
     }
     if (!p->zstd && p->out)
         (void)deflateEnd(&p->gzip);

@@ -78,9 +78,11 @@ static char type_of(const struct stat *st, bool hard)
     }
 }
 
+/* A full field has no NUL. */
 static void put_text(char *field, size_t width, const char *text)
 {
-    memcpy(field, text, WH_MIN(strlen(text), width));
+    for (size_t i = 0; i < width && text[i]; i++)
+        field[i] = text[i];
 }
 
 static void add_pax(struct wh_str *out, const char *name, const struct stat *st, const struct wh_str *records)

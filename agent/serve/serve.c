@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -182,6 +183,9 @@ int wh_serve_main(void)
     wh_autoerror err = {0};
     signal(SIGPIPE, SIG_IGN);
     (void)umask(077);
+    /* Its threads hash and flush: an arena for each would only grow. */
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
     setenv("UV_THREADPOOL_SIZE", "8", 0); /* hashing and flushing of several uploads at once */
     uv_loop_init(&s.loop);
     int n = serve(&s, &err);

@@ -6,7 +6,7 @@
 
 #include "store/upload_internal.h"
 
-#define CHUNK ((size_t)1 << 20)
+#define CHUNK ((size_t)256 << 10)
 
 /* Hashes [u->hashed, end) of fd. */
 static int hash_to(struct wh_upload *u, int fd, uint64_t end, struct wh_error *err)
