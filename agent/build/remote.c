@@ -73,8 +73,6 @@ char *remote_file_name(const char *url)
     while (start > 0 && path[start - 1] != '/')
         start--;
     struct wh_view name = {path + start, len - start};
-    if (name.len == 0 || wh_view_eq(name, ".") || wh_view_eq(name, ".."))
-        return wh_strdup("__unnamed__");
     wh_autostr plain = {0}; /* %20 and the like */
     for (size_t i = 0; i < name.len; i++) {
         unsigned byte;
@@ -86,6 +84,8 @@ char *remote_file_name(const char *url)
             wh_str_addc(&plain, name.data[i]);
         }
     }
+    if (plain.len == 0 || strcmp(plain.data, ".") == 0 || strcmp(plain.data, "..") == 0)
+        return wh_strdup("__unnamed__");
     return wh_str_steal(&plain);
 }
 
