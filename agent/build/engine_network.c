@@ -127,12 +127,13 @@ int engine_network_remove(struct engine *e, const char *name, struct wh_error *e
     pthread_mutex_unlock(&e->lock);
     if (!network)
         n = wh_fail(err, WH_E_NOT_FOUND, "network %s not found", name);
-    for (size_t i = 0; n == 0 && i < e->nnetworks; i++)
-        if (e->networks[i] == network) {
-            e->networks[i] = e->networks[--e->nnetworks];
-            network_free(network);
-            break;
-        }
+    if (network && n == 0) {
+        size_t at = 0;
+        while (e->networks[at] != network)
+            at++;
+        e->networks[at] = e->networks[--e->nnetworks];
+        network_free(network);
+    }
     pthread_mutex_unlock(&e->network_lock);
     return n;
 }

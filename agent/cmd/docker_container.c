@@ -16,8 +16,10 @@ static int parse_ps(struct ps *ps, int argc, char **argv)
 {
     static const char *const known[] = {"name=", "status=", "label=", "id=", "health="};
     for (int i = 1; i < argc; i++) {
-        const char *filter = wh_starts_with(argv[i], "--filter=") ? argv[i] + strlen("--filter=") : NULL;
-        if (!filter && (wh_streq(argv[i], "-f") || wh_streq(argv[i], "--filter")) && i + 1 < argc)
+        const char *word = argv[i];
+        const bool letters = word[0] == '-' && word[1] && strspn(word + 1, "aq") == strlen(word + 1);
+        const char *filter = wh_starts_with(word, "--filter=") ? word + strlen("--filter=") : NULL;
+        if (!filter && (wh_streq(word, "-f") || wh_streq(word, "--filter")) && i + 1 < argc)
             filter = argv[++i];
         if (filter) {
             bool found = false;
@@ -26,15 +28,14 @@ static int parse_ps(struct ps *ps, int argc, char **argv)
             if (!found)
                 return docker_refuse("ps", filter);
             wh_strv_add(&ps->filters, filter);
-        } else if (wh_streq(argv[i], "--all") || wh_streq(argv[i], "--quiet") ||
-                   wh_streq(argv[i], "--no-trunc")) {
-            ps->all = ps->all || wh_streq(argv[i], "--all");
-            ps->quiet = ps->quiet || wh_streq(argv[i], "--quiet");
-        } else if (argv[i][0] == '-' && argv[i][1] && strspn(argv[i] + 1, "aq") == strlen(argv[i] + 1)) {
-            ps->all = ps->all || strchr(argv[i], 'a');
-            ps->quiet = ps->quiet || strchr(argv[i], 'q');
+        } else if (wh_streq(word, "--all") || wh_streq(word, "--quiet") || wh_streq(word, "--no-trunc")) {
+            ps->all = ps->all || wh_streq(word, "--all");
+            ps->quiet = ps->quiet || wh_streq(word, "--quiet");
+        } else if (letters) {
+            ps->all = ps->all || strchr(word, 'a');
+            ps->quiet = ps->quiet || strchr(word, 'q');
         } else {
-            return docker_refuse("ps", argv[i]);
+            return docker_refuse("ps", word);
         }
     }
     return 0;
@@ -133,18 +134,20 @@ int docker_logs(int argc, char **argv)
     bool follow = false;
     uint64_t tail = UINT64_MAX;
     for (int i = 1; i < argc; i++) {
-        const char *lines = wh_starts_with(argv[i], "--tail=") ? argv[i] + strlen("--tail=") : NULL;
-        if (!lines && (wh_streq(argv[i], "--tail") || wh_streq(argv[i], "-n")) && i + 1 < argc)
+        const char *word = argv[i];
+        const bool option = word[0] == '-';
+        const char *lines = wh_starts_with(word, "--tail=") ? word + strlen("--tail=") : NULL;
+        if (!lines && (wh_streq(word, "--tail") || wh_streq(word, "-n")) && i + 1 < argc)
             lines = argv[++i];
         if (lines) {
             if (!wh_streq(lines, "all") && !wh_parse_u64(lines, INT32_MAX, &tail))
                 return docker_refuse("logs", "a --tail that is no number");
-        } else if (wh_streq(argv[i], "-f") || wh_streq(argv[i], "--follow")) {
+        } else if (wh_streq(word, "-f") || wh_streq(word, "--follow")) {
             follow = true;
-        } else if (argv[i][0] == '-' && !wh_streq(argv[i], "--details")) {
-            return docker_refuse("logs", argv[i]);
-        } else if (argv[i][0] != '-') {
-            name = argv[i];
+        } else if (option && !wh_streq(word, "--details")) {
+            return docker_refuse("logs", word);
+        } else if (!option) {
+            name = word;
         }
     }
     if (!name)

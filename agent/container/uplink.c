@@ -138,7 +138,7 @@ static int forward(struct wh_error *err)
 int wh_uplink_make(int netns, const char *subnet, uint32_t *gateway, struct wh_error *err)
 {
     const char *text = subnet ? subnet : WH_UPLINK_DEFAULT_SUBNET;
-    uint32_t base;
+    uint32_t base = 0;
     char name[WH_MAX_LINK_NAME + 1];
     if (wh_uplink_subnet(text, &base, err) < 0 || allow(text, err) < 0 || forward(err) < 0)
         return -1;

@@ -22,7 +22,7 @@ SIZE = "12G"
 BASE = ("systemd-sysv", "dbus", "udev", "kmod", "iproute2", "procps", "ca-certificates", "linux-image-cloud-amd64")
 # What the tests of this project run beside the program.
 TOOLS = ("crun", "git", "uidmap", "busybox-static", "python3", "python3-aiohttp", "python3-cryptography", "python3-yaml",
-         "python3-pytest", "dmsetup", "e2fsprogs", "sqlite3")
+         "python3-pytest", "dmsetup", "e2fsprogs", "sqlite3", "docker-registry", "skopeo", "apache2-utils")
 
 UNIT = """[Unit]
 Description=the command of a test
