@@ -71,6 +71,7 @@ struct engine_container {
     /* engine_health.c */
     enum engine_health health;
     pthread_t health_thread;
+    int health_timer; /* of the question that is put; -1: none. Under the lock */
     bool health_started, health_stopped;
 };
 

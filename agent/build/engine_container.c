@@ -258,7 +258,7 @@ struct engine_container *engine_create(struct engine *e, const cJSON *request, s
     c->image = wh_strdup(image);
     c->request = cJSON_Duplicate(request, true);
     c->root = WH_ROOTFS_NONE;
-    c->out[0] = c->out[1] = c->netns = -1;
+    c->out[0] = c->out[1] = c->netns = c->health_timer = -1;
     c->cancel_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_lock(&e->lock);
     bool taken = engine_find(e, c->name) != NULL;

@@ -94,8 +94,12 @@ static bool probe(const struct plan *plan)
     wh_autoclose int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
     const struct itimerspec when = {
         .it_value = {.tv_sec = plan->timeout / 1000, .tv_nsec = plan->timeout % 1000 * NS_PER_MS}};
+    int code = 1;
+    if (timer < 0 || timerfd_settime(timer, 0, &when, NULL) < 0)
+        return false;
     pthread_mutex_lock(&c->engine->lock);
-    wh_autofree char *box = wh_strdup(c->box);
+    wh_autofree char *box = c->health_stopped ? NULL : wh_strdup(c->box);
+    c->health_timer = timer;
     pthread_mutex_unlock(&c->engine->lock);
     struct wh_run_spec spec = {.argv = (const char *const *)plan->argv,
                                .env = (const char *const *)c->env,
@@ -103,10 +107,11 @@ static bool probe(const struct plan *plan)
                                .user = c->user,
                                .rootfs = &c->root};
     const struct wh_exec_io io = {.fds = {-1, -1, -1}, .control = timer, .on_control = on_timeout};
-    int code = 1;
-    if (timer < 0 || timerfd_settime(timer, 0, &when, NULL) < 0 || !box)
-        return false;
-    return wh_container_exec(box, &spec, &io, &code, NULL) == 0 && code == 0;
+    bool good = box && wh_container_exec(box, &spec, &io, &code, NULL) == 0 && code == 0;
+    pthread_mutex_lock(&c->engine->lock);
+    c->health_timer = -1;
+    pthread_mutex_unlock(&c->engine->lock);
+    return good;
 }
 
 /* false: the container is over. */
@@ -188,7 +193,10 @@ void engine_health_stop(struct engine_container *c)
     if (!c->health_started)
         return;
     pthread_mutex_lock(&c->engine->lock);
+    const struct itimerspec now = {.it_value = {.tv_nsec = 1}};
     c->health_stopped = true;
+    if (c->health_timer >= 0) /* what is asked in a container that ended may never be answered */
+        (void)timerfd_settime(c->health_timer, 0, &now, NULL);
     pthread_cond_broadcast(&c->engine->changed);
     pthread_mutex_unlock(&c->engine->lock);
     (void)pthread_join(c->health_thread, NULL);

@@ -14,6 +14,7 @@
 
 #define START_MS 20000u /* how long an exec waits for its container to be there */
 #define START_TURN_MS 2
+#define ASKED_MS 5000u /* how long a process may take to be there, once somebody wants its end */
 #define PID_WAIT_MS 20 /* between looks for the pid file of a process that is just being started */
 
 static char **exec_argv(const struct wh_bundle *b, const char *process, const char *pid)
@@ -66,6 +67,7 @@ static int wait_for(struct wh_process *runtime, const struct wh_exec_io *io, con
 {
     struct wh_process_exit how;
     int control = io->control;
+    uint64_t asked = 0; /* since when somebody waits for the process to be there */
     for (;;) {
         struct pollfd fds[] = {{runtime->pidfd, POLLIN, 0}, {control, POLLIN, 0}};
         if (poll(fds, 2, -1) < 0 && errno != EINTR)
@@ -77,9 +79,15 @@ static int wait_for(struct wh_process *runtime, const struct wh_exec_io *io, con
         pid_t pid = pid_of(pid_path);
         if (pid == 0) {
             (void)poll(NULL, 0, PID_WAIT_MS);
-            if (kill(runtime->pid, 0) == 0 && pid_of(pid_path) == 0)
-                continue; /* it is not started yet: what was asked waits in the socket */
+            asked = asked ? asked : wh_machine_ms();
             pid = pid_of(pid_path);
+            if (pid == 0 && wh_machine_ms() - asked < ASKED_MS)
+                continue; /* it is not started yet: what was asked waits in the socket */
+        }
+        if (pid == 0) { /* nor will it be: the container died as this one began */
+            kill_all(runtime, pid_path);
+            control = -1;
+            continue;
         }
         if (io->on_control(io->arg, pid) < 0) {
             kill_all(runtime, pid_path);

@@ -49,5 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             WH_MAX_CREATE_MOUNTS)
         abort();
     wh_autofree char *printed = wh_json_print(request);
+    if (!printed)
+        abort();
     return 0;
 }
