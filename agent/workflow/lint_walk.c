@@ -70,7 +70,7 @@ static size_t find_byte(const struct wf_check *c, const struct wh_yaml *scalar, 
         }
         while (at < c->len && c->text[at] != scalar->text[i])
             at++;
-        if (i == byte)
+        if (i == byte || at == c->len)
             return at;
         at++;
     }
