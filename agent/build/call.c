@@ -19,12 +19,14 @@ struct table {
     size_t columns, blanks;
 };
 
-static void table_row(struct table *t, const char *const *cells)
+static void table_row(struct table *t, const char *const *cells, size_t n)
 {
     for (size_t i = 0; i < t->columns; i++)
-        wh_strv_add(&t->cells, cells[i] ? cells[i] : "");
+        wh_strv_add(&t->cells, i < n && cells[i] ? cells[i] : "");
 }
-#define ROW(t, ...) table_row(t, (const char *const[]){__VA_ARGS__})
+#define ROW(t, ...)                                                                                          \
+    table_row(t, (const char *const[]){__VA_ARGS__},                                                         \
+              sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
 
 static void table_print(struct table *t, struct wh_str *out)
 {

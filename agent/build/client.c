@@ -30,7 +30,9 @@ static void take_warnings(const cJSON *list, struct wh_build_result *out)
 {
     const cJSON *item;
     size_t n = WH_MIN((size_t)cJSON_GetArraySize(list), (size_t)WH_MAX_BUILD_WARNINGS);
-    out->warnings = n ? wh_calloc(n, sizeof *out->warnings) : NULL;
+    if (n == 0)
+        return;
+    out->warnings = wh_calloc(n, sizeof *out->warnings);
     cJSON_ArrayForEach(item, list)
     {
         if (out->nwarnings == n)
