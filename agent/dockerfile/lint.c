@@ -74,7 +74,7 @@ static void check_case(struct wh_dockerfile *df, const struct wh_df_instr *in, v
 /* A comment right above a stage or an ARG is taken for its description, which begins with the name. */
 static void check_description(struct wh_dockerfile *df, const struct wh_df_instr *in, char *const *names)
 {
-    if (!in->comment || in->comment[0] == '\0' || wh_strv_len(names) == 0)
+    if (!in->comment || in->comment[0] == '\0' || !names || !names[0])
         return;
     const char *newline = strrchr(in->comment, '\n');
     const char *line = newline ? newline + 1 : in->comment;
