@@ -13,6 +13,7 @@ from aiohttp import web
 from . import chaos, jobs, plan
 from .checks import log_lines
 from .model import Blob, Job, Message
+from .passing import PassingLog
 
 if TYPE_CHECKING:
     from .service import Service
@@ -23,6 +24,8 @@ MAX_WAIT = 600.0
 def _blob(blob: Blob, times: bool) -> dict[str, Any]:
     shown: dict[str, Any] = {"text": blob.data.decode("utf-8", "replace"), "lines": [line.decode("utf-8", "replace") for line in log_lines(blob.data)],
                              "type": blob.type, "sealed": blob.sealed, "metadata": blob.metadata, "size": len(blob.data)}
+    if isinstance(blob.data, PassingLog):
+        shown["passing"] = blob.data.told()
     if times:
         shown["blocks"] = blob.blocks
     return shown

@@ -9,6 +9,7 @@ from aiohttp import web
 from . import schema
 from .endpoint import Call, Refuse, Route, answer
 from .model import Blob, Job, StepSeen, guid, new_secret
+from .passing import PassingLog
 
 RECEIVER = "/twirp/results.services.receiver.Receiver/"
 STEPS = "/twirp/github.actions.results.api.v1.WorkflowStepUpdateService/WorkflowStepsUpdate"
@@ -107,6 +108,8 @@ def _signed(call: Call, kind: str, shape: dict[str, schema.Shape]) -> tuple[Job,
     blob = job.blobs.get((kind, step))
     if blob is None:
         blob = Blob(guid(), job.id, kind, step, call.service.clock.stamp())
+        if call.service.options.passing_logs and kind.endswith("-log"):
+            blob.data = PassingLog()
         job.blobs[(kind, step)] = blob
         call.service.blobs[blob.id] = blob
     if blob.metadata is not None:

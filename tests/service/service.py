@@ -40,6 +40,7 @@ class Options:
     algorithm: str = "PS256"
     register_scheme: str = "RemoteAuth"
     blob_storage: str = "BLOB_STORAGE_TYPE_AZURE"
+    passing_logs: bool = False  # logs are read as they come and not kept (passing.py)
     runner_version: str = "2.336.0"
     pat: str = "ghp_doubledoubledouble"
     weak_pats: list[str] = field(default_factory=list)  # known, without the right to administer runners

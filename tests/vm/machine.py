@@ -50,17 +50,17 @@ class Machine:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, command: str | list[str], files: dict[str, Path | str] | None = None, limit: float = 300,
-            cut_after: float | None = None, cut_when: Callable[[str], bool] | None = None) -> Outcome:
+            cut_after: float | None = None, cut_when: Callable[[str], bool] | None = None, network: bool = False) -> Outcome:
         """Boots, puts files (path below /test: a file or folder here, or a text) into place and runs the command in
         /test. The power is cut so many seconds after the command began, or as soon as cut_when is true of what it
-        has printed."""
+        has printed. With a network the machine reaches this one's loopback as 10.0.2.2."""
         script = command if isinstance(command, str) else shlex.join(command)
         tar = self.folder / "files.tar"
         self._pack(tar, {**(files or {}), "command": script + "\n"})
         output, fate, console = (self.folder / name for name in ("output", "fate", "console"))
         for file in (output, fate, console):
             file.write_text("")
-        qemu = subprocess.Popen(self._qemu(tar, output, fate, console), stdin=subprocess.DEVNULL,
+        qemu = subprocess.Popen(self._qemu(tar, output, fate, console, network), stdin=subprocess.DEVNULL,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
             status = self._watch(qemu, output, fate, limit, cut_after, cut_when)
@@ -104,11 +104,11 @@ class Machine:
         with open(tar, "ab") as end:  # whole sectors
             end.truncate((tar.stat().st_size + 511) // 512 * 512)
 
-    def _qemu(self, tar: Path, output: Path, fate: Path, console: Path) -> list[str]:
+    def _qemu(self, tar: Path, output: Path, fate: Path, console: Path, network: bool) -> list[str]:
         image = self.image
         disk, files = DRIVE.format(format="qcow2"), DRIVE.format(format="raw")
         return ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", str(self.memory), "-smp", "2",
-                "-display", "none", "-monitor", "none", "-no-reboot", "-nic", "none",
+                "-display", "none", "-monitor", "none", "-no-reboot", "-nic", "user,model=virtio-net-pci" if network else "none",
                 "-kernel", str(image.kernel), "-initrd", str(image.initrd),
                 "-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1 systemd.show_status=0",
                 "-drive", f"file={self.disk},id=root,{disk}", "-device", "virtio-blk-pci,drive=root",
