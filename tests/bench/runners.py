@@ -2,7 +2,8 @@
 a release build.
 
 Over TLS, all polls held for 50 s by the double: time from start to all online, memory, and processor time while idle. Then jobs of
-one step: from the message to its process, and from its process' end to the accepted completejob.
+one step: from the message to its process, and from its process' end to the accepted completejob; beside each, what the machine itself
+takes at that moment to start the same shell with the same script (from the call to its own clock reading) and an empty program.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -32,17 +34,34 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def overhead(client: Client) -> tuple[list[float], list[float]]:
-    """Milliseconds before and after the one process of a job (its own clock reading: it ends right after)."""
-    before, after = [], []
+def shell() -> float:
+    """Milliseconds until a shell that is started here reads its clock."""
+    began = time.time()
+    said = subprocess.run(["/usr/bin/bash", "-e", "-c", "echo $EPOCHREALTIME"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
+    return (float(said.stdout.replace(",", ".")) - began) * 1000
+
+
+def empty() -> float:
+    """Milliseconds from the start to the end of a program that does nothing."""
+    began = time.monotonic()
+    os.waitpid(os.posix_spawn("/usr/bin/true", ["true"], {}), 0)
+    return (time.monotonic() - began) * 1000
+
+
+def overhead(client: Client) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Milliseconds before and after the one process of a job (its own clock reading: it ends right after), and of the machine's own
+    starts between the jobs."""
+    before, after, shells, empties = [], [], [], []
     for _ in range(ROUNDS):
+        shells.append(shell())
+        empties.append(empty())
         wall = time.time() - time.monotonic()
         job = client.wait(client.queue_workflow("ci.yml", text=STEP, event=Event(sha="1" * 40)))
         line = next(line for line in step_log(job, "only").splitlines() if line.startswith("at "))
         ran = float(line[3:].replace(",", ".")) - wall
         before.append((ran - job["times"]["delivered"]) * 1000)
         after.append((job["times"]["completed"] - ran) * 1000)
-    return before, after
+    return before, after, shells, empties
 
 
 def main() -> int:
@@ -78,9 +97,13 @@ def main() -> int:
             wherry.folder.mkdir()
             wherry.register(service.client)
             wherry.start(client=service.client)
-            for what, reach, values in zip(("message -> first process of a job", "last process' end -> completejob accepted"), (20, 100),
-                                           overhead(service.client)):
-                print(f"| {what} | <= {reach} ms | {statistics.median(values):.1f} ms, {min(values):.1f} to {max(values):.1f} |")
+            before, after, shells, empties = overhead(service.client)
+            for what, reach, values in (("message -> first process of a job", "<= 20 ms", before),
+                                        ("last process' end -> completejob accepted", "<= 100 ms", after),
+                                        ("beside it: the same shell, started from here", "", shells), ("beside it: an empty program", "", empties)):
+                print(f"| {what} | {reach} | {statistics.median(values):.1f} ms, {min(values):.1f} to {max(values):.1f} |")
+            for what, values in (("message -> first process", before), ("end -> completejob", after)):
+                print(f"| {what}, in starts of the same shell | | {statistics.median(values) / statistics.median(shells):.1f} |")
             wherry.stop()
     finally:
         shutil.rmtree(place, ignore_errors=True)

@@ -20,8 +20,8 @@ from .support.network import Box
 from .test_network import BACK, ECHO, pytestmark  # noqa: F401
 
 AWAY = 20.0
-# Requests in any one second. Runners that come back without a wait of their own would all ask in the first: COUNT and more.
-PEAK = {25: 15, 100: 50}
+# Requests in any one second: runners come 50 ms apart, 20 a second. Without a wait of their own all would ask in the first one.
+PEAK = {50: 35, 100: 50}
 
 
 @pytest.fixture
@@ -76,7 +76,8 @@ def storm(wherry: Wherry, runs: Runs, client: Client, box: Box, count: int, way:
     peak = max(sum(1 for other in starts if at <= other < at + 1) for at in starts)
     print(f"{count} runners, {way} away for {AWAY:.0f} s: all back after {back:.1f} s, {len(asked)} requests, at most {peak} in a second, "
           f"{dict(Counter(r['endpoint'] for r in asked))}")
-    assert peak <= PEAK[count]
+    # What waits for an answer to its SYN as the link comes up is sent in one moment: there it is one request a runner at most.
+    assert peak <= (count if way == "link" else PEAK[count])
     assert len(asked) <= 4 * count
     assert runs.run(ECHO, timeout=60)["conclusion"] == "succeeded"
     client.check(ignore=["body"])
@@ -84,7 +85,7 @@ def storm(wherry: Wherry, runs: Runs, client: Client, box: Box, count: int, way:
 
 @pytest.mark.parametrize("way", ["link", "service"])
 def test_storm(wherry: Wherry, runs: Runs, client: Client, box: Box, way: str) -> None:
-    storm(wherry, runs, client, box, 25, way)
+    storm(wherry, runs, client, box, 50, way)
 
 
 @pytest.mark.long
