@@ -207,7 +207,7 @@ static void say_job(struct exec_show *s, const char *name, const char *state, co
     wh_json_add_string(json, "result", result);
     wh_json_add_string(json, "reason", reason);
     if (took_ns > 0)
-        cJSON_AddNumberToObject(json, "seconds", (double)(took_ns / 1000000) / 1000);
+        cJSON_AddNumberToObject(json, "seconds", (double)took_ns / 1e9);
     say_event(s, json);
     flush(s);
 }
