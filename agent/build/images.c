@@ -8,10 +8,11 @@ static void notice(void *data, const char *line)
     report_warning(&b->report, 0, line);
 }
 
-/* Hosts of names that an output calls insecure. */
+/* Hosts that the settings call insecure, and those of names that an output does. */
 static char **insecure_hosts(const struct build *b)
 {
-    char **hosts = NULL;
+    const char *told = b->env->options ? wh_json_string(b->env->options, "insecure") : NULL;
+    char **hosts = told ? wh_strv_split(told, ',') : NULL;
     for (size_t i = 0; b->outputs && i < b->request->noutputs; i++)
         for (char **name = b->outputs[i].insecure ? b->outputs[i].names : NULL; name && *name; name++) {
             wh_autoref ref = {0};
@@ -23,11 +24,16 @@ static char **insecure_hosts(const struct build *b)
 
 static int open_registry(struct build *b, struct wh_error *err)
 {
-    wh_autostrv char **insecure = insecure_hosts(b);
+    const cJSON *told = b->env->options;
+    const char *mirror_list = told ? wh_json_string(told, "mirrors") : NULL;
+    wh_autostrv char **insecure = insecure_hosts(b),
+                     **mirrors = mirror_list ? wh_strv_split(mirror_list, ',') : NULL;
     struct wh_registry_options options = {.credential = b->request->credentials ? channel_credential : NULL,
                                           .credential_data = &b->channel,
                                           .plain_http = b->request->plain_http,
                                           .insecure = insecure,
+                                          .mirrors = mirrors,
+                                          .ca_file = told ? wh_json_string(told, "ca") : NULL,
                                           .cancel = &b->channel.cancel};
     b->registry = wh_registry_new(NULL, &options, err);
     if (!b->registry)

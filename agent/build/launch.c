@@ -161,6 +161,21 @@ static void add_fd(cJSON *names, int *fds, size_t *n, const char *name, int fd)
     fds[(*n)++] = fd;
 }
 
+/* How registries are asked, by the settings (`registries:`) or their variables. */
+static void add_registries(cJSON *options)
+{
+    static const struct {
+        const char *variable, *name;
+    } texts[] = {{"WHERRY_REGISTRY_MIRRORS", "mirrors"},
+                 {"WHERRY_REGISTRY_INSECURE", "insecure"},
+                 {"WHERRY_REGISTRY_CA", "ca"}};
+    for (size_t i = 0; i < WH_COUNT(texts); i++) {
+        const char *text = getenv(texts[i].variable);
+        if (text && text[0])
+            wh_json_add_string(options, texts[i].name, text);
+    }
+}
+
 /* The builder's one frame, whose descriptors are added when it is sent. */
 static cJSON *launch_frame(const struct wh_build_launch_options *options, bool state_rides)
 {
@@ -169,8 +184,9 @@ static cJSON *launch_frame(const struct wh_build_launch_options *options, bool s
     wh_json_add_string(frame, "state", state_rides ? WH_BUILD_STATE_POINT : options->state);
     if (options->scope)
         cJSON_AddItemToObject(frame, "scope", cJSON_Duplicate(options->scope, true));
-    if (options->options)
-        cJSON_AddItemToObject(frame, "options", cJSON_Duplicate(options->options, true));
+    cJSON *more = options->options ? cJSON_Duplicate(options->options, true) : cJSON_CreateObject();
+    add_registries(more);
+    cJSON_AddItemToObject(frame, "options", more);
     return frame;
 }
 

@@ -56,10 +56,14 @@ static void set_containers(const struct wh_settings *s)
         {"actions.archives", "ACTIONS_RUNNER_ACTION_ARCHIVE_CACHE"},
         {"actions.externals", "WHERRY_EXTERNALS"},
         {"actions.node-mirror", "WHERRY_NODE_MIRROR"},
+        {"registries.ca", "WHERRY_REGISTRY_CA"},
     };
     static const struct {
         const char *path, *variable;
-    } lists[] = {{"actions.native-off", "WHERRY_NATIVE_OFF"}, {"actions.map", "WHERRY_ACTION_MAP"}};
+    } lists[] = {{"actions.native-off", "WHERRY_NATIVE_OFF"},
+                 {"actions.map", "WHERRY_ACTION_MAP"},
+                 {"registries.mirrors", "WHERRY_REGISTRY_MIRRORS"},
+                 {"registries.insecure", "WHERRY_REGISTRY_INSECURE"}};
     for (size_t i = 0; i < WH_COUNT(texts); i++) {
         const char *text = wh_settings_text(s, texts[i].path);
         if (text)

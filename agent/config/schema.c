@@ -223,6 +223,25 @@ static const struct wh_setting services[] = {
      .help = "What the saved caches of one repository may take; unset: what the store may (cache.max-size)"},
 };
 
+static const struct wh_setting registries[] = {
+    {.name = "mirrors",
+     .type = WH_SETTING_LIST,
+     .flags = WH_SETTING_RESTART,
+     .help =
+         "Registries that are asked first for what is pulled: docker.io=mirror.example:5000 each, in order",
+     FIELDS(string_item)},
+    {.name = "insecure",
+     .type = WH_SETTING_LIST,
+     .flags = WH_SETTING_RESTART,
+     .help = "Registries whose certificate is not verified, and that are asked by plain HTTP where they have "
+             "none: host[:port] each",
+     FIELDS(string_item)},
+    {.name = "ca",
+     .type = WH_SETTING_PATH,
+     .flags = WH_SETTING_RESTART,
+     .help = "A PEM file of authorities that builds trust beside the system's; it must be readable for all"},
+};
+
 static const struct wh_setting network[] = {
     {.name = "https-proxy",
      .type = WH_SETTING_URL,
@@ -272,6 +291,10 @@ static const struct wh_setting root[] = {
      .type = WH_SETTING_SECTION,
      .help = "Caches and artifacts of jobs",
      FIELDS(services)},
+    {.name = "registries",
+     .type = WH_SETTING_SECTION,
+     .help = "Registries of images, for builds and containers",
+     FIELDS(registries)},
     {.name = "network", .type = WH_SETTING_SECTION, .help = "Ways out", FIELDS(network)},
     {.name = "log",
      .type = WH_SETTING_SECTION,

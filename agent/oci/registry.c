@@ -281,12 +281,36 @@ static int ask(struct wh_registry *r, const struct oci_call *call, bool learns, 
     return 0;
 }
 
+/* An insecure host that has no TLS is asked by plain HTTP from then on; one that answered by TLS is not. */
+static bool go_plain(struct wh_registry *r, struct oci_host *host)
+{
+    pthread_mutex_lock(&r->lock);
+    bool goes = host->insecure && !host->plain && !host->answered;
+    if (goes)
+        host->plain = true;
+    pthread_mutex_unlock(&r->lock);
+    return goes;
+}
+
+static void answered(struct wh_registry *r, struct oci_host *host)
+{
+    pthread_mutex_lock(&r->lock);
+    host->answered = true;
+    pthread_mutex_unlock(&r->lock);
+}
+
 /* One attempt; a 401 is answered once. */
 static int attempt(struct wh_registry *r, const struct oci_call *call, struct wh_http **out,
                    struct wh_error *err)
 {
     bool first = meet(r, call);
     int again = ask(r, call, true, out, err);
+    if (again < 0 && !call->url && !oci_registry_canceled(r) && go_plain(r, call->host)) {
+        wh_error_clear(err);
+        again = ask(r, call, true, out, err);
+    }
+    if (again >= 0)
+        answered(r, call->host);
     if (first)
         met(r, call->host);
     return again > 0 ? ask(r, call, false, out, err) : again;

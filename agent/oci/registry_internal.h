@@ -20,6 +20,7 @@ struct oci_token {
 struct oci_host {
     char *name; /* as the API is asked; owned */
     bool plain, insecure;
+    bool answered; /* it gave an answer: what it is asked by stays */
     bool asked_credential;
     struct wh_credential credential;
     bool basic;                    /* it challenged us for Basic */
