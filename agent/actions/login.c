@@ -9,10 +9,10 @@ static const struct wh_action_input inputs[] = {
     {.name = "registry"},
     {.name = "username"},
     {.name = "password"},
-    {.name = "scope", .min_major = 3},
+    {.name = "scope", .min_major = 3, .published = true},
     {.name = "ecr", .default_value = "auto"},
     {.name = "logout", .default_value = "true"},
-    {.name = "registry-auth", .min_major = 3},
+    {.name = "registry-auth", .min_major = 3, .published = true},
 };
 
 static bool is_ecr(const char *host)

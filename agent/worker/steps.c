@@ -106,6 +106,20 @@ static bool is_off(const struct wh_job *j, const char *name)
     return false;
 }
 
+/* An input that only the published action knows is given. What is evaluated later counts as given. */
+static bool wants_published(const struct wh_run *run)
+{
+    for (size_t i = 0; i < run->action->ninputs; i++) {
+        const struct wh_action_input *input = &run->action->inputs[i];
+        const struct wh_token *value = input->published ? wh_token_get(run->step->inputs, input->name) : NULL;
+        if (!value || value->type == WH_TOKEN_NULL || (value->type == WH_TOKEN_BOOL && !value->boolean))
+            continue;
+        if (value->type != WH_TOKEN_STRING || (value->text[0] && !wh_streq_ci(value->text, "false")))
+            return true;
+    }
+    return false;
+}
+
 void wh_run_find_native(struct wh_job *j, struct wh_run *run)
 {
     const struct wh_step_reference *ref = &run->step->reference;
@@ -119,6 +133,8 @@ void wh_run_find_native(struct wh_job *j, struct wh_run *run)
     run->action = wh_action_find(ref->name, ref->path, ref->ref, &run->version, NULL);
     if (run->action && run->action->host_only && j->message->job_container)
         run->action = NULL; /* as GitHub publishes it, in the container */
+    if (run->action && wants_published(run))
+        run->action = NULL;
 }
 
 void wh_steps_find(struct wh_job *j)

@@ -419,6 +419,20 @@ def test_native_off(wherry: Wherry, runs: Runs, actions: Actions) -> None:
     runs.client.check()
 
 
+@pytest.mark.parametrize("given,foreign", [
+    ("sparse-checkout: |\n    a\n    b", True), ("lfs: true", True), ("submodules: recursive", True), ("ssh-key: ${{ secrets.KEY }}", True),
+    ("lfs: false\n  submodules: 'false'\n  sparse-checkout: ''", False),
+])
+def test_what_is_built_in_gives_way(wherry: Wherry, runs: Runs, actions: Actions, given: str, foreign: bool) -> None:
+    """Inputs that only the published action knows: the step runs that one."""
+    actions.add("actions/checkout", {"action.yml": "runs: {using: node20, main: main.js}\n", "main.js": "console.log('the published one')\n"}, ref="refs/tags/v4")
+    wherry.register(runs.client)
+    wherry.start(client=runs.client)
+    job = runs.run(steps(f"uses: actions/checkout@v4\ncontinue-on-error: true\nwith:\n  {given}"))
+    assert ("the published one" in step_log(job, "Run actions/checkout@v4")) == foreign
+    runs.client.check()
+
+
 TOOLKIT = r"""
 const core = require('@actions/core');
 const exec = require('@actions/exec');

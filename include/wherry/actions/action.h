@@ -22,6 +22,8 @@ struct wh_action_input {
     bool required;             /* documentation only, as on GitHub: the action itself checks */
     const char *deprecation;   /* message, or NULL */
     int min_major, max_major;  /* majors that have it; 0: no bound */
+    bool published; /* given (and not empty or false), the step runs the action as GitHub publishes it: what
+                       is built in does not do it */
 };
 
 typedef int (*wh_action_stage_fn)(struct wh_action_run *run);
