@@ -72,10 +72,10 @@ struct copied *copied_new(struct wh_store *store, int64_t previous)
 
 static void forget_twins(struct copied *c)
 {
-    struct twin *twin, *next;
-    HASH_ITER(hh, c->twins, twin, next)
-    {
-        HASH_DEL(c->twins, twin);
+    struct twin *next = c->twins;
+    HASH_CLEAR(hh, c->twins); /* the table; its members stay linked */
+    for (struct twin *twin; (twin = next);) {
+        next = twin->hh.next;
         free(twin);
     }
 }
@@ -85,10 +85,10 @@ void copied_free(struct copied *c)
     if (!c)
         return;
     forget_twins(c);
-    struct inode *inode, *next;
-    HASH_ITER(hh, c->inodes, inode, next)
-    {
-        HASH_DEL(c->inodes, inode);
+    struct inode *next = c->inodes;
+    HASH_CLEAR(hh, c->inodes);
+    for (struct inode *inode; (inode = next);) {
+        next = inode->hh.next;
         free(inode);
     }
     cursor_clear(&c->before_at);
