@@ -28,17 +28,19 @@ id -u job >/dev/null 2>&1 || useradd --system --create-home --shell /bin/sh job
 chmod 755 /test /test/wherry
 """
 REGISTER = "ACTIONS_RUNNER_INPUT_TOKEN={token} ./wherry register --url {url} --name box1 --work /var/lib/work --job-user job\n"
+# A store that was there before, since a power cut may undo the making of one.
+STORE = "mkdir c && cp /bin/busybox c && printf 'FROM scratch\\nCOPY busybox /\\n' >c/Dockerfile && ./wherry build -q -o type=oci,dest=/var/c.tar c && sync\n"
 AGENT = "exec ./wherry run\n"
 # After the restart: the agent runs until its runner is idle, then what may be left is told.
 AFTER = """./wherry run & agent=$!
-until ./wherry status --json | grep -q '"state":"listening"' && ! ls /var/lib/wherry/runners/box1/job.sealed 2>/dev/null; do sleep 0.5; done
+until ./wherry status --json | grep -q listening && ! ls /var/lib/wherry/runners/box1/job.sealed 2>/dev/null; do sleep 0.5; done
 sleep 8
 echo "temp: $(ls -A /var/lib/work/_temp 2>/dev/null | tr '\\n' ' ')"
 echo "spool: $(ls -A /var/lib/work/_diag/spool 2>/dev/null | tr '\\n' ' ')"
 echo "sessions: $(ls -A /var/lib/wherry/ingest 2>/dev/null | tr '\\n' ' ')"
 echo "groups: $(find /sys/fs/cgroup -name 'wherry-*-[0-9]*' | tr '\\n' ' ')"
 echo "mounts: $(grep -c /var/lib/wherry /proc/mounts || true)"
-[ ! -e /var/lib/wherry/index.db ] || ./wherry cache verify
+[ ! -e /var/lib/wherry/index.db ] || ./wherry cache verify --state /var/lib/wherry
 echo looked
 until [ -e /var/lib/work/web/web/over ]; do sleep 0.2; done
 sleep 2
@@ -87,7 +89,7 @@ def test_power_cuts_during_a_job(machine: Machine, files: dict[str, Path | str],
     client.options(session_idle=1)
     setup = SETUP.format(host=HOST)
     token, url = client.token("acme/web")
-    machine.run(setup + REGISTER.format(token=token, url=url), files, network=True).check()
+    machine.run(setup + REGISTER.format(token=token, url=url) + STORE, files, network=True).check()
     for turn in range(ROUNDS):
         ident = queue(client, JOB.replace("{{", "{").replace("}}", "}"), lenient=["renew", "restart"])
         began: list[float] = []
