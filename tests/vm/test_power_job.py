@@ -91,7 +91,7 @@ def test_power_cuts_during_a_job(machine: Machine, files: dict[str, Path | str],
     token, url = client.token("acme/web")
     machine.run(setup + REGISTER.format(token=token, url=url) + STORE, files, network=True).check()
     for turn in range(ROUNDS):
-        ident = queue(client, JOB.replace("{{", "{").replace("}}", "}"), lenient=["renew", "restart"])
+        ident = queue(client, JOB.replace("{{", "{").replace("}}", "}"), lenient=["renew", "restart", "logs"])
         began: list[float] = []
         wait = chance.uniform(0.0, 15.0)
 
@@ -118,4 +118,6 @@ def test_power_cuts_during_a_job(machine: Machine, files: dict[str, Path | str],
         assert "its process ended without notice" in job["completion"]["annotations"][0]["message"]
         assert left(outcome.output) == {"temp": "", "spool": "", "sessions": "", "groups": "", "mounts": "0"}, outcome.output
         assert client.wait(following, 60)["conclusion"] == "succeeded"
-    client.check(ignore=["body", "poll"])
+    # The spool is not flushed while the job runs: where the power takes it, steps that were told of before and their lines are missing
+    # from the end that the job gets ("logs", "step").
+    client.check(ignore=["body", "poll", "step"])
