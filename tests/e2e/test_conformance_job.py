@@ -279,6 +279,10 @@ def place_of(test: str) -> Path:
     if kind == "unit":
         room, _, name = rest.partition("/")
         path = ROOT / f"tests/unit/{room}/test_{name}.c"
+    elif kind == "build":
+        group, _, name = rest.partition("/")
+        path = ROOT / f"tests/conformance/build/{group}.cases"
+        assert re.search(rf"^=== {name}\b", path.read_text(), re.M), test
     else:
         assert kind == "job", test
         path = CASES / f"{rest}.yml"
