@@ -106,8 +106,9 @@ static bool is_off(const struct wh_job *j, const char *name)
     return false;
 }
 
-/* An input that only the published action knows is given. What is evaluated later counts as given. */
-static bool wants_published(const struct wh_run *run)
+/* The input that only the published action knows and that is given; NULL: none. What is evaluated later
+ * counts as given. */
+static const char *published_input(const struct wh_run *run)
 {
     for (size_t i = 0; i < run->action->ninputs; i++) {
         const struct wh_action_input *input = &run->action->inputs[i];
@@ -115,9 +116,9 @@ static bool wants_published(const struct wh_run *run)
         if (!value || value->type == WH_TOKEN_NULL || (value->type == WH_TOKEN_BOOL && !value->boolean))
             continue;
         if (value->type != WH_TOKEN_STRING || (value->text[0] && !wh_streq_ci(value->text, "false")))
-            return true;
+            return input->name;
     }
-    return false;
+    return NULL;
 }
 
 void wh_run_find_native(struct wh_job *j, struct wh_run *run)
@@ -133,8 +134,12 @@ void wh_run_find_native(struct wh_job *j, struct wh_run *run)
     run->action = wh_action_find(ref->name, ref->path, ref->ref, &run->version, NULL);
     if (run->action && run->action->host_only && j->message->job_container)
         run->action = NULL; /* as GitHub publishes it, in the container */
-    if (run->action && wants_published(run))
+    const char *input = run->action ? published_input(run) : NULL;
+    if (input) {
+        wh_autofree char *text = wh_step_reference_text(ref);
+        wh_say(j, "Action '%s' is built in without its input '%s': the published one runs", text, input);
         run->action = NULL;
+    }
 }
 
 void wh_steps_find(struct wh_job *j)

@@ -145,8 +145,11 @@ def test_checkout_with_a_wrong_token(online: Wherry, runs: Runs, client: Client)
 
 
 def test_unsupported_inputs_are_named(online: Wherry, runs: Runs) -> None:
+    """What is built in does not know them: the published action would run, and here is none."""
     job = runs.run(steps("uses: actions/checkout@v4\nwith: {lfs: true}"))
-    assert job["conclusion"] == "failed" and "lfs" in job["log"]["text"]
+    assert job["conclusion"] == "failed"
+    assert "Action 'actions/checkout@v4' is built in without its input 'lfs': the published one runs" in job["log"]["text"]
+    assert "actions/checkout/tarball" in job["log"]["text"]
     runs.client.check()
 
 
