@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -47,12 +48,14 @@ def test_outputs_and_variables(wherry: Wherry, repo: Repository) -> None:
 def test_the_build_takes_them(wherry: Wherry, repo: Repository, place: Path) -> None:
     text = steps(CHECKOUT, META + "  images: local/app\n  tags: type=ref,event=branch\n",
                  "uses: docker/build-push-action@v6\nwith:\n  context: .\n  tags: ${{ steps.meta.outputs.tags }}\n  labels: ${{ steps.meta.outputs.labels }}\n"
-                 f"  outputs: type=oci,dest={place}/out/image,tar=false\n")
+                 f"  outputs: type=oci,dest={place}/out/image.tar\n")
     (place / "out").mkdir(mode=0o777)
     (place / "out").chmod(0o777)
     done = execute(wherry, repo.work, text)
     assert done.returncode == 0, done.stdout + done.stderr
-    layout = place / "out/image"
+    layout = place / "image"
+    layout.mkdir()
+    subprocess.run(["tar", "-C", layout, "-xf", place / "out/image.tar"], check=True)
     blob = lambda descriptor: json.loads((layout / "blobs" / descriptor["digest"].replace(":", "/")).read_text())
     [manifest] = json.loads((layout / "index.json").read_text())["manifests"]
     labels = blob(blob(manifest)["config"])["config"]["Labels"]
