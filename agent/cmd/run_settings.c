@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "cmd/registering.h"
+#include "wherry/base/fs.h"
 #include "wherry/base/log.h"
 #include "wherry/config/runner.h"
 #include "wherry/container/uplink.h"
@@ -207,12 +208,15 @@ static struct wh_authority *authority_of(const struct wh_settings *s, const stru
 static int register_one(const struct wh_settings *s, const struct wh_setting_value *runner, const char *name,
                         const struct wh_daemon_options *o, struct wh_error *err)
 {
-    const char *url = wh_setting_text(runner, "url");
+    const char *url = wh_setting_text(runner, "url"), *work = wh_setting_text(runner, "work");
+    /* Several runners of one row don't share a work folder: each has one of its name below it. */
+    bool several = wh_setting_field(runner, "count")->number > 1;
+    wh_autofree char *below = work && several ? wh_path_join(work, name) : NULL;
     struct cmd_registering r = {.state = o->state,
                                 .url = url ? url : wh_settings_text(s, "service.url"),
                                 .name = name,
                                 .group = wh_setting_text(runner, "group"),
-                                .work = wh_setting_text(runner, "work"),
+                                .work = below ? below : work,
                                 .job_user = wh_setting_text(runner, "job-user"),
                                 .version = o->version,
                                 .labels_given = true,

@@ -78,7 +78,9 @@ static const struct wh_setting runner[] = {
      .type = WH_SETTING_BOOL,
      .preset = "true",
      .help = "Takes the place of a runner of that name that the service knows and this box does not"},
-    {.name = "work", .type = WH_SETTING_PATH, .help = "Its work folder; unset: below STATE-work"},
+    {.name = "work",
+     .type = WH_SETTING_PATH,
+     .help = "Its work folder (with `count`, that above theirs); unset: below STATE-work"},
     {.name = "job-user", .type = WH_SETTING_STRING, .help = "Who runs its jobs' steps; unset: jobs.user"},
 };
 static const struct wh_setting runner_item[] = {{.type = WH_SETTING_SECTION, FIELDS(runner)}};
