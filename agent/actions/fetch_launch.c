@@ -8,6 +8,7 @@
 #include "wherry/base/frame.h"
 #include "wherry/base/log.h"
 #include "wherry/build/launch.h"
+#include "wherry/net/child_env.h"
 #include "wherry/platform/process.h"
 
 struct wh_fetch_process {
@@ -17,46 +18,12 @@ struct wh_fetch_process {
     void *arg;
 };
 
-static const char *const kept_env[] = {
-    "http_proxy",
-    "HTTP_PROXY",
-    "https_proxy",
-    "HTTPS_PROXY",
-    "no_proxy",
-    "NO_PROXY",
-    "all_proxy",
-    "ALL_PROXY",
-    "WHERRY_LOG",
-    "TZ",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "ASAN_OPTIONS",
-    "UBSAN_OPTIONS",
-    "LSAN_OPTIONS",
-    "WHERRY_NODE_MIRROR",
-    "WHERRY_TEST_CLOCK",
-    "GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY",
-    "ACTIONS_RUNNER_ACTION_ARCHIVE_CACHE",
-};
-
-static char **fetcher_env(void)
-{
-    char **env = NULL;
-    wh_env_set(&env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    wh_env_set(&env, "LANG", "C.UTF-8");
-    for (size_t i = 0; i < WH_COUNT(kept_env); i++) {
-        const char *value = getenv(kept_env[i]);
-        if (value)
-            wh_env_set(&env, kept_env[i], value);
-    }
-    return env;
-}
-
 static int spawn(struct wh_fetch_process *p, int channel, int launch, uid_t uid, gid_t gid,
                  struct wh_error *err)
 {
     char *argv[] = {"wherry", "fetcher", NULL};
-    wh_autostrv char **env = fetcher_env();
+    static const char *const more[] = {"WHERRY_NODE_MIRROR", "ACTIONS_RUNNER_ACTION_ARCHIVE_CACHE", NULL};
+    wh_autostrv char **env = wh_net_child_env(more);
     struct wh_process_options o = WH_PROCESS_OPTIONS;
     o.path = "/proc/self/exe";
     o.argv = argv;

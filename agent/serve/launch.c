@@ -11,6 +11,7 @@
 #include "wherry/base/frame.h"
 #include "wherry/base/log.h"
 #include "wherry/build/launch.h"
+#include "wherry/net/child_env.h"
 #include "wherry/net/later.h"
 #include "wherry/platform/process.h"
 #include "wherry/serve/serve.h"
@@ -81,42 +82,11 @@ pid_t wh_serve_pid(const struct wh_serve *s)
 /* ---- the process ---- */
 
 /* Nothing of the user's, and no secret. */
-static char **serve_env(void)
-{
-    static const char *const kept[] = {
-        "http_proxy",
-        "HTTP_PROXY",
-        "https_proxy",
-        "HTTPS_PROXY",
-        "no_proxy",
-        "NO_PROXY",
-        "all_proxy",
-        "ALL_PROXY",
-        "WHERRY_LOG",
-        "TZ",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "JOURNAL_STREAM",
-        "ASAN_OPTIONS",
-        "UBSAN_OPTIONS",
-        "LSAN_OPTIONS",
-        "WHERRY_CA_FILE",
-        "WHERRY_TEST_CLOCK",
-        "GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY",
-    };
-    char **env = NULL;
-    wh_env_set(&env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    wh_env_set(&env, "LANG", "C.UTF-8");
-    for (size_t i = 0; i < WH_COUNT(kept); i++)
-        if (getenv(kept[i]))
-            wh_env_set(&env, kept[i], getenv(kept[i]));
-    return env;
-}
-
 static int spawn(struct wh_serve *s, int channel, struct wh_error *err)
 {
     char *argv[] = {"wherry", "serve", NULL};
-    wh_autostrv char **env = serve_env();
+    static const char *const more[] = {"JOURNAL_STREAM", NULL};
+    wh_autostrv char **env = wh_net_child_env(more);
     struct wh_process_options o = WH_PROCESS_OPTIONS;
     o.path = "/proc/self/exe";
     o.argv = argv;
